@@ -1,0 +1,37 @@
+"""What the shopper allowed, read from what the storefront attached to the order.
+
+An order carries no consent for advertising of its own: e-mail marketing ticks are about e-mail. Only an
+explicit answer that the storefront handed on counts; everything else stays unknown.
+"""
+
+from collections.abc import Mapping
+
+from integrations.event import Consent, ConsentState
+
+_NAMES = ("marketing_consent", "_marketing_consent", "ad_consent", "_ad_consent")
+
+_WORDS: Mapping[str, ConsentState] = {
+    "granted": "granted",
+    "yes": "granted",
+    "true": "granted",
+    "1": "granted",
+    "allow": "granted",
+    "denied": "denied",
+    "no": "denied",
+    "false": "denied",
+    "0": "denied",
+    "deny": "denied",
+}
+
+
+def from_attributes(attributes: Mapping[str, str]) -> Consent:
+    """The explicit answer among the storefront's attributes; unknown when there is none."""
+    for name in _NAMES:
+        if state := _WORDS.get(attributes.get(name, "").lower(), ""):
+            return Consent(
+                ad_storage=state,
+                ad_user_data=state,
+                ad_personalization=state,
+                source=f"order attribute {name}",
+            )
+    return Consent()

@@ -1,0 +1,115 @@
+"""The promise of a destination: build a request from deliveries, then read the answer.
+
+Both are pure. The socket between them is `webhooks/transport.py`, which turns every network error into
+a `Response` too, so that an adapter judges all of them in one place.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import msgspec
+
+from integrations.event import Event
+from integrations.setting import Setting, Value
+
+State = Literal["delivered", "retry", "held", "refused", "expired", "suppressed", "broken"]
+"""delivered; retry (try again later); held (credentials: the account waits for its owner); refused (for
+good); expired (too old for the destination); suppressed (consent or policy); broken (our own bug)."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What goes over the wire. Secrets stand in headers or body, never in the address."""
+
+    url: str
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+    method: str = "POST"
+
+
+class Response(msgspec.Struct, frozen=True):
+    """What came back. ``status`` 0 means no answer; then ``fault`` says how far the request got.
+
+    ``not_sent``: the destination cannot have seen it (no connection). ``maybe_sent``: it may have counted
+    (the connection broke or the deadline passed afterwards). Header names are in lower case.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+    fault: Literal["", "not_sent", "maybe_sent"] = ""
+    detail: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The verdict on one delivery.
+
+    ``reason`` is a short stable text (``too_old``, ``100/2804009``), ``detail`` a sentence for the owner.
+    ``whole``: the destination refused the request without naming the delivery, so a batch is to be
+    split until the culprit stands alone. ``spent``: whether the try counts against the retry budget.
+    ``ambiguous``: the destination may have counted the event all the same. ``trace`` is the
+    destination's own id of the call. ``retry_after`` is in seconds.
+    """
+
+    state: State
+    reason: str = ""
+    detail: str = ""
+    whole: bool = False
+    spent: bool = True
+    ambiguous: bool = False
+    trace: str = ""
+    retry_after: int | None = None
+
+
+class Account(msgspec.Struct, frozen=True):
+    """One configured account of a destination (one pixel). ``options``: one value per declared setting."""
+
+    destination: str
+    slug: str
+    api_base: str
+    options: Mapping[str, Value]
+
+    def text(self, name: str) -> str:
+        """The option as text, ``""`` when it is not set."""
+        value = self.options.get(name)
+        return value if isinstance(value, str) else ""
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One event on its way to one account, under the ``event_id`` that was made for it at intake."""
+
+    event: Event
+    event_id: str
+
+
+class Destination(ABC):
+    """What every destination's file holds. Stateless: one instance serves all accounts."""
+
+    slug: ClassVar[str]
+    label: ClassVar[str]
+    settings: ClassVar[tuple[Setting, ...]]
+    api_base: ClassVar[str]
+    batch_limit: ClassVar[int]
+    event_names: ClassVar[frozenset[str]] = frozenset({"Purchase"})
+    """Which events this destination takes; others get no delivery."""
+    guide: ClassVar[str] = ""
+    """One line: where to find the account's id and token."""
+
+    @abstractmethod
+    def window(self, event: Event) -> int:
+        """How old, in seconds, the event may be when it is sent."""
+
+    @abstractmethod
+    def unfit(self, event: Event, account: Account) -> Outcome | None:
+        """Why this event must not be sent to this account (refused or suppressed), else None.
+
+        Asked for each event before batching, so that one of them cannot spoil a batch.
+        """
+
+    @abstractmethod
+    def build(self, deliveries: Sequence[Delivery], account: Account, now: int) -> Request:
+        """One request for 1..batch_limit deliveries that `unfit` has passed. ``now`` is Unix seconds."""
+
+    @abstractmethod
+    def read(self, count: int, response: Response) -> list[Outcome]:
+        """One outcome per delivery of the request, in its order. Never raises for what a network can send."""

@@ -1,0 +1,1 @@
+"""One file per destination. Being a file in this folder is the registration."""

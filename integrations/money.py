@@ -1,0 +1,55 @@
+"""Money: exact decimals from untrusted text, and currencies with their minor units."""
+
+import re
+from decimal import ROUND_HALF_UP, Decimal
+
+MAX_DIGITS = 15
+
+# ISO 4217: every currency has two decimals, except these.
+_NO_DECIMALS = frozenset(
+    {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"}
+    | {"VND", "VUV", "XAF", "XOF", "XPF"}
+)
+_THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+
+_AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,20})?", re.ASCII)
+_CURRENCY = re.compile(r"[A-Za-z]{3}", re.ASCII)
+
+
+class NotMoney(ValueError):
+    """The text is not an amount or a currency. The message never repeats it."""
+
+
+def amount(value: object) -> Decimal:
+    """An exact amount in major units from a JSON string or number.
+
+    Refused: exponents, NaN, underscores, other digits than ASCII's, booleans, more than 15 digits.
+    """
+    written = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    written = written.strip()
+    if len(written) > 40 or not _AMOUNT.fullmatch(written):
+        raise NotMoney("an amount of the order is not a number")
+    return Decimal(written)
+
+
+def currency(value: object) -> str:
+    """An ISO 4217 code in upper case."""
+    written = value.strip() if isinstance(value, str) else ""
+    if not _CURRENCY.fullmatch(written):
+        raise NotMoney("the currency of the order is not a three-letter code")
+    return written.upper()
+
+
+def decimals(code: str) -> int:
+    """How many decimals the currency has in life (a payment provider may count otherwise)."""
+    return 0 if code in _NO_DECIMALS else 3 if code in _THREE_DECIMALS else 2
+
+
+def rounded(value: Decimal, code: str) -> Decimal:
+    """The amount with the currency's own number of decimals, halves away from zero."""
+    return value.quantize(Decimal(1).scaleb(-decimals(code)), ROUND_HALF_UP)
+
+
+def plain(value: Decimal) -> str:
+    """The amount as text without exponent: ``"142.52"``."""
+    return f"{value:f}"

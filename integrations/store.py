@@ -1,0 +1,128 @@
+"""The promise of a store: verify a hook, then read it.
+
+    Exception
+    ├── Unverified      nobody we know signed this: 401, nothing is stored
+    ├── Malformed       signed, but not what the topic promises: 200, quarantined, an operator looks
+    ├── NotAnEvent      signed and understood, but no sale: 200, kept with its reason
+    └── Incomplete      signed, but the order must be fetched first: 200, fetched later
+
+The base class fixes the order (verify, decode, map); an adapter says only what is particular to its
+store. Verification raises, it never returns false.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from integrations.destination import Request, Response
+from integrations.event import Event
+from integrations.money import NotMoney
+from integrations.setting import Secret, Setting, Value
+from integrations.untrusted import NotJson, load_json
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """An HTTP request from a store. ``headers`` have lower-case names; ``received_at`` is Unix seconds."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: int
+
+    def header(self, name: str) -> str:
+        """The header's value, ``""`` when it was not sent."""
+        return self.headers.get(name.lower(), "")
+
+
+class Shop(msgspec.Struct, frozen=True):
+    """One configured account of a store.
+
+    ``options`` are the store's own settings, one value per declared `Setting`. ``accounts`` are the slugs
+    of the destination accounts that receive this shop's events; ``event_ids`` maps such a slug to a
+    template other than the default.
+    """
+
+    store: str
+    slug: str
+    secrets: tuple[Secret, ...]
+    options: Mapping[str, Value]
+    accounts: tuple[str, ...] = ()
+    event_ids: Mapping[str, str] = {}
+    consent_required: bool = False
+
+
+class Unverified(Exception):
+    """No configured secret signed these bytes. The message is for the log and names no secret."""
+
+
+class Malformed(Exception):
+    """A signed hook that cannot be used. ``alarm``: an operator must act at the store itself."""
+
+    def __init__(self, reason: str, *, order_id: str = "", alarm: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.order_id, self.alarm = reason, order_id, alarm
+
+
+class NotAnEvent(Exception):
+    """A signed hook that is no sale. ``reason`` is a fixed word, ``detail`` a sentence for people."""
+
+    def __init__(self, reason: str, detail: str = "", *, order_id: str = "") -> None:
+        super().__init__(detail or reason)
+        self.reason, self.detail, self.order_id = reason, detail or reason, order_id
+
+
+class Incomplete(Exception):
+    """A signed hook that only names an order. ``request`` fetches it; `Store.complete` reads the answer."""
+
+    def __init__(self, reason: str, request: Request, *, order_id: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.request, self.order_id = reason, request, order_id
+
+
+class Store(ABC):
+    """What every store's file holds. Stateless: one instance serves all shops of the store."""
+
+    slug: ClassVar[str]
+    label: ClassVar[str]
+    settings: ClassVar[tuple[Setting, ...]] = ()
+    event_ids: ClassVar[Mapping[str, str]] = {}
+    """Default event_id templates per destination slug, where that destination's own plugin for this store
+    is known to use another id than the order's."""
+    resends: ClassVar[bool] = True
+    """Whether the store sends a hook again that was not answered with 2xx."""
+    guide: ClassVar[str] = ""
+    """One or two lines: where to register the webhook and which secret to copy."""
+
+    @abstractmethod
+    def verify(self, hook: Hook, secrets: Sequence[Secret]) -> int:
+        """Returns the index of the secret that signed the raw body; raises `Unverified`, nothing else."""
+
+    @abstractmethod
+    def topic(self, hook: Hook) -> str:
+        """What the hook says it is about, for the ledger; ``""`` when it does not say. Never raises."""
+
+    @abstractmethod
+    def map(self, hook: Hook, body: dict[str, Any], shop: Shop) -> Event:
+        """The verified and decoded body as an event. Raises the exceptions of this module."""
+
+    def is_ping(self, hook: Hook) -> bool:  # noqa: ARG002 - most stores have none
+        """Whether this is the store's unsigned greeting, answered exactly 200 and not stored."""
+        return False
+
+    def complete(self, hook: Hook, response: Response, shop: Shop) -> Event:
+        """The event of a hook that was `Incomplete`, from the answer to its request."""
+        raise NotImplementedError(f"{self.slug} raises no Incomplete")
+
+    def read(self, hook: Hook, shop: Shop) -> Event:
+        """The event that a verified hook tells of. Raises `Malformed`, `NotAnEvent` or `Incomplete`."""
+        try:
+            body = load_json(hook.body)
+            if not isinstance(body, dict):
+                raise Malformed("the body is not a JSON object")
+            return self.map(hook, body, shop)
+        except (NotJson, NotMoney) as error:
+            raise Malformed(str(error)) from error
+
+
+Verdict = Literal["event", "duplicate", "not_an_event", "quarantined", "incomplete"]

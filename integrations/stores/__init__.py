@@ -1,0 +1,1 @@
+"""One file per store. Being a file in this folder is the registration."""

@@ -1,0 +1,149 @@
+"""Reading what strangers, browsers and shops wrote, without ever raising for an odd optional field."""
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+MAX_DEPTH = 100
+MAX_PAIRS = 100
+MAX_TEXT = 2_000
+
+
+class NotJson(ValueError):
+    """The bytes are not a JSON document that we are willing to read."""
+
+
+def load_json(raw: bytes) -> Any:
+    """Strict JSON from UTF-8 bytes: no other encoding, no NaN or Infinity, bounded depth and numbers."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotJson("the body is not UTF-8") from error
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_text)
+    except RecursionError as error:
+        raise NotJson("the body is nested too deeply") from error
+    except ValueError as error:
+        raise NotJson("the body is not JSON") from error
+    if _depth_exceeds(text):
+        raise NotJson("the body is nested too deeply")
+    return document
+
+
+class Number(str):
+    """A JSON number with a fraction or exponent, kept as it was written: floats would round money."""
+
+    __slots__ = ()
+
+
+def text(value: object, limit: int = MAX_TEXT) -> str:
+    """The value as clean, trimmed text; ``""`` for null, containers, booleans and over-long text.
+
+    NUL and lone surrogates, which databases and hashes refuse, are dropped.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    written = str(value) if isinstance(value, str) else _digits(value)
+    if "\x00" in written or not written.isascii():
+        written = written.replace("\x00", "").encode("utf-8", "ignore").decode("utf-8")
+    written = written.strip()
+    return written if len(written) <= limit else ""
+
+
+def record(value: object) -> dict[str, Any]:
+    """The value if it is a JSON object, else an empty one (PHP writes ``[]`` for an empty object)."""
+    return value if isinstance(value, dict) else {}
+
+
+def records(value: object) -> list[dict[str, Any]]:
+    """The objects in the value if it is a list, else none."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def integer(value: object, default: int = 0) -> int:
+    """A bounded whole number, or the default."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**12:
+        return value
+    written = text(value, 13)
+    return int(written) if re.fullmatch(r"-?[0-9]{1,12}", written) else default
+
+
+def pairs(items: Iterable[tuple[object, object]]) -> dict[str, str]:
+    """Name/value pairs of a storefront, bounded in number and length; the first of a name counts."""
+    kept: dict[str, str] = {}
+    for name, value in items:
+        key, written = text(name, 100), text(value)
+        if key and written and key not in kept:
+            kept[key] = written
+        if len(kept) == MAX_PAIRS:
+            break
+    return kept
+
+
+def query(url: str) -> dict[str, str]:
+    """The query parameters of an address or a path."""
+    try:
+        return pairs(parse_qsl(urlsplit(url).query, max_num_fields=MAX_PAIRS))
+    except ValueError:
+        return {}
+
+
+def page(url: str) -> str:
+    """Scheme, host and path of an https or http address; ``""`` for anything else. Never the query."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return ""
+    if parts.scheme not in {"http", "https"} or "." not in host:
+        return ""
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def moment(value: object, *, assume_utc: bool = False) -> int | None:
+    """Unix seconds of an ISO 8601 time between 2000 and 2100, or None.
+
+    A time without a zone is only read with ``assume_utc``: guessing a zone shifts events by hours.
+    """
+    written = text(value, 40)
+    try:
+        parsed = datetime.fromisoformat(written)
+    except ValueError:
+        return None
+    if parsed.tzinfo is None:
+        if not assume_utc:
+            return None
+        parsed = parsed.replace(tzinfo=UTC)
+    try:
+        seconds = int(parsed.timestamp())
+    except (OverflowError, ValueError):
+        return None
+    return seconds if 946_684_800 <= seconds < 4_102_444_800 else None
+
+
+def _refuse_constant(name: str) -> None:
+    raise NotJson(f"the body holds {name}, which is not JSON")
+
+
+def _finite_text(written: str) -> Number:
+    return Number(written[:64])
+
+
+def _digits(value: int) -> str:
+    return str(value) if abs(value) < 10**30 else ""
+
+
+def _depth_exceeds(document: str) -> bool:
+    if document.count("[") + document.count("{") <= MAX_DEPTH:
+        return False
+    depth = deepest = 0
+    for bracket in re.findall(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', document):
+        if bracket in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif bracket in "]}":
+            depth -= 1
+    return deepest > MAX_DEPTH

@@ -1,0 +1,1 @@
+"""What happens to an order, station by station, in the order in which an event visits them."""
