@@ -1,0 +1,96 @@
+"""Opens the database and hides how SQLite and PostgreSQL differ. The ledger's sentences stand elsewhere."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+Unavailable = (DBAPIError, PoolTimeout)
+"""What is raised when the database is down, locked, full or out of connections."""
+
+
+class Database:
+    """An engine with two ways in: `read` and `write`. ``patience``: how many seconds a lock is waited for."""
+
+    def __init__(self, url: str, *, patience: float = 5.0, connections: int = 5) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        arguments = _sqlite_arguments(patience) if self.is_sqlite else _postgresql_arguments(patience)
+        self.engine: Engine = create_engine(
+            self.url,
+            connect_args=arguments,
+            hide_parameters=True,  # an error's text must not carry what was to be written
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=patience,
+            pool_pre_ping=not self.is_sqlite,
+        )
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        # A forked child must not talk over its parent's connections.
+        os.register_at_fork(after_in_child=lambda: self.engine.dispose(close=False))
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for questions."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction, committed at the end of the block.
+
+        On SQLite it takes the write lock at once: a read that turns into a write later fails under load.
+        """
+        with self.engine.connect() as connection:
+            writing = connection.execution_options(relay_writes=True)
+            with writing.begin():
+                yield writing
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT that knows ON CONFLICT, in the database's own dialect."""
+        builder: Insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        return builder
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self.engine.dispose()
+
+
+def _sqlite_arguments(patience: float) -> dict[str, Any]:
+    # isolation_level None: the driver must not open transactions behind our back.
+    return {"timeout": patience, "isolation_level": None, "check_same_thread": False}
+
+
+def _postgresql_arguments(patience: float) -> dict[str, Any]:
+    milliseconds = int(patience * 1_000)
+    return {
+        "connect_timeout": max(2, int(patience)),
+        "application_name": "purchase-relay",
+        "options": f"-c lock_timeout={milliseconds} -c statement_timeout={max(milliseconds * 2, 30_000)}"
+        " -c idle_in_transaction_session_timeout=60000 -c synchronous_commit=on -c timezone=UTC",
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # NORMAL may lose the last commits on a power cut
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA secure_delete=ON")  # what is forgotten must not stay in the file
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("relay_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,231 @@
+"""Deliveries under a lease: claim what is due, open an attempt before the wire, close it afterwards.
+
+A lease is nothing but a later `due_at` plus the batch that holds it. What a dead worker held is due again
+by itself, and its crash is counted by whoever takes it next.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import CTE, ColumnElement, Connection, Update, and_, bindparam, case, func, select, update
+
+from integrations.destination import Outcome
+from webhooks.database import Database
+from webhooks.schema import attempts, deliveries, events
+
+CRASH_LIMIT = 5
+"""After so many workers died while they held it, a delivery is `broken`. From the second death on it
+travels alone, so that only the culprit gets there."""
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A delivery under our lease. ``sealed`` is the event's, None when it was forgotten."""
+
+    id: int
+    account: str
+    event_id: str
+    attempts: int
+    crashes: int
+    ambiguous: bool
+    first_sent_at: int | None
+    expires_at: int
+    order_id: str
+    shop: str
+    sealed: bytes | None
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """The end of an attempt: the delivery's next state, and when it is due if that is `due`."""
+
+    delivery: int
+    outcome: Outcome
+    state: str
+    due_at: int
+
+
+class Leases:
+    """The sentences of a worker."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def claim(
+        self, account: str, limit: int, batch: str, now: int, until: int, *, alone: bool = False
+    ) -> list[Claimed]:
+        """Takes up to ``limit`` due deliveries of an account under a lease that runs out at ``until``.
+
+        ``alone`` takes one of those that have seen workers die instead.
+
+        A delivery that was under a lease which ran out has lost a worker: its crash is counted, and if
+        an attempt was open then, that one is closed as `interrupted` and the delivery is ambiguous.
+        """
+        with self.database.write() as db:
+            suspect = deliveries.c.crashes > 1
+            chosen = _due(account, now, suspect if alone else ~suspect, 1 if alone else limit)
+            taken = self._lease(db, chosen, batch, until)
+            lost = {row["id"]: row["previous_batch"] for row in taken if row["previous_batch"]}
+            uncertain = self._interrupt(db, lost, now) if lost else set()
+            told = self._events_of(db, [row["event"] for row in taken])
+        return [
+            Claimed(
+                id=row["id"],
+                account=account,
+                event_id=row["event_id"],
+                attempts=row["attempts"],
+                crashes=row["crashes"],
+                ambiguous=row["ambiguous"] or row["id"] in uncertain,
+                first_sent_at=row["first_sent_at"],
+                expires_at=row["expires_at"],
+                **told[row["event"]],
+            )
+            for row in taken
+        ]
+
+    def _lease(self, db: Connection, chosen: CTE, batch: str, until: int) -> list[dict[str, Any]]:
+        died = case((deliveries.c.batch.is_not(None), 1), else_=0)
+        take = (
+            update(deliveries)
+            .where(deliveries.c.id.in_(select(chosen.c.id)))
+            .values(
+                batch=batch,
+                previous_batch=deliveries.c.batch,
+                due_at=until,
+                crashes=deliveries.c.crashes + died,
+            )
+            .returning(
+                deliveries.c.id,
+                deliveries.c.event,
+                deliveries.c.event_id,
+                deliveries.c.attempts,
+                deliveries.c.crashes,
+                deliveries.c.ambiguous,
+                deliveries.c.first_sent_at,
+                deliveries.c.expires_at,
+                deliveries.c.previous_batch,
+            )
+        )
+        return [dict(row) for row in db.execute(take).mappings()]
+
+    def _interrupt(self, db: Connection, lost: Mapping[int, str], now: int) -> set[int]:
+        left_open = and_(
+            attempts.c.delivery.in_(lost),
+            attempts.c.batch.in_(set(lost.values())),
+            attempts.c.closed_at.is_(None),
+        )
+        close = (
+            update(attempts)
+            .where(left_open)
+            .values(closed_at=now, outcome="interrupted", reason="the worker died while it was sending")
+            .returning(attempts.c.delivery)
+        )
+        uncertain = set(db.execute(close).scalars())
+        if uncertain:
+            db.execute(update(deliveries).where(deliveries.c.id.in_(uncertain)).values(ambiguous=True))
+        return uncertain
+
+    def _events_of(self, db: Connection, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+        columns = (events.c.id, events.c.order_id, events.c.shop, events.c.sealed)
+        rows = db.execute(select(*columns).where(events.c.id.in_(set(ids)))).mappings()
+        return {
+            row["id"]: {"order_id": row["order_id"], "shop": row["shop"], "sealed": row["sealed"]}
+            for row in rows
+        }
+
+    def open_attempts(self, batch: str, ids: Sequence[int], now: int, until: int) -> set[int]:
+        """Writes the attempt down before the wire, and renews the lease.
+
+        Returns the deliveries that are still ours: a worker that slept past its lease finds them gone
+        and must not send them.
+        """
+        renew = (
+            update(deliveries)
+            .where(deliveries.c.id.in_(ids), deliveries.c.batch == batch, deliveries.c.state == "due")
+            .values(due_at=until, first_sent_at=func.coalesce(deliveries.c.first_sent_at, now))
+            .returning(deliveries.c.id)
+        )
+        with self.database.write() as db:
+            ours = set(db.execute(renew).scalars())
+            rows = [
+                {"delivery": delivery, "batch": batch, "size": len(ours), "opened_at": now}
+                for delivery in sorted(ours)
+            ]
+            if rows:
+                db.execute(attempts.insert(), rows)
+        return ours
+
+    def close(self, batch: str, settled: Sequence[Settled], now: int, http_status: int | None = None) -> None:
+        """Completes the attempts and gives each delivery its next state; the lease ends.
+
+        Only what is still under this batch's lease is touched.
+        """
+        alike: dict[tuple[Outcome, str], list[Settled]] = {}
+        for one in settled:
+            alike.setdefault((one.outcome, one.state), []).append(one)
+        with self.database.write() as db:
+            for (outcome, state), group in alike.items():
+                ids = [one.delivery for one in group]
+                db.execute(_end_of_attempts(batch, ids, outcome, http_status, now))
+                again = [{"one": one.delivery, "then": one.due_at} for one in group]
+                ending = _end_of_lease(batch, outcome, state, now)
+                if state == "due":  # each with its own next try: a spread of times
+                    one_by_one = ending.where(deliveries.c.id == bindparam("one"))
+                    db.execute(one_by_one.values(due_at=bindparam("then")), again)
+                else:
+                    db.execute(ending.where(deliveries.c.id.in_(ids)))
+
+    def let_go(self, batch: str, ids: Sequence[int], now: int) -> None:
+        """Gives back deliveries that were claimed but not sent: due again at once, nothing consumed."""
+        with self.database.write() as db:
+            db.execute(
+                update(deliveries)
+                .where(deliveries.c.id.in_(ids), deliveries.c.batch == batch, deliveries.c.state == "due")
+                .values(batch=None, previous_batch=None, due_at=now)
+            )
+
+
+def _due(account: str, now: int, which: ColumnElement[bool], limit: int) -> CTE:
+    """The ids of an account's due deliveries, the longest waiting first, skipping what others look at."""
+    return (
+        select(deliveries.c.id)
+        .where(deliveries.c.account == account, deliveries.c.state == "due", deliveries.c.due_at <= now)
+        .where(which)
+        .order_by(deliveries.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("chosen")
+    )
+
+
+def _end_of_lease(batch: str, outcome: Outcome, state: str, now: int) -> Update:
+    """Lacks the deliveries, and for those that are due again the time."""
+    values: dict[str, Any] = {
+        "state": state,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "batch": None,
+        "previous_batch": None,
+        "attempts": deliveries.c.attempts + int(outcome.spent),
+    }
+    if outcome.ambiguous:
+        values["ambiguous"] = True
+    if state == "delivered":
+        values |= {"delivered_at": now, "trace": outcome.trace}
+    return update(deliveries).where(deliveries.c.batch == batch, deliveries.c.state == "due").values(values)
+
+
+def _end_of_attempts(
+    batch: str, ids: Sequence[int], outcome: Outcome, http_status: int | None, now: int
+) -> Update:
+    return (
+        update(attempts)
+        .where(attempts.c.batch == batch, attempts.c.delivery.in_(ids), attempts.c.closed_at.is_(None))
+        .values(
+            closed_at=now,
+            outcome=outcome.state,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            http_status=http_status,
+            trace=outcome.trace,
+        )
+    )

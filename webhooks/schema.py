@@ -1,0 +1,185 @@
+"""The ledger's tables. Times are milliseconds since 1970 UTC (`webhooks/clock.py`), ids are the ledger's own.
+
+Columns named ``sealed`` hold what is personal, encrypted; everything else is readable fact. The migrations
+in `webhooks/migrations` make these tables; a test holds the two together.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# SQLite counts up by itself only for INTEGER, and its INTEGER is 64 bits wide.
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("store", Text, nullable=False),
+    Column("shop", Text, nullable=False),
+    Column("event_name", Text, nullable=False),
+    # What makes two hooks tell of the same sale: the order's identity, never a delivery id of the store.
+    Column("key", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("order_name", Text, nullable=False),
+    Column("event_time", BigInteger, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("source", Text, nullable=False, server_default="webhook"),
+    Column("received_at", BigInteger, nullable=False),
+    Column("sealed", LargeBinary),  # the whole Event; NULL once retention or erasure took it
+    UniqueConstraint("shop", "event_name", "key"),
+    Index("ix_events_shop_order_id", "shop", "order_id"),
+    Index("ix_events_shop_order_name", "shop", "order_name"),
+    Index("ix_events_received_at", "received_at"),
+)
+
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("store", Text, nullable=False),
+    Column("shop", Text, nullable=False),
+    # SHA-256 over shop, topic and body: a store that repeats itself adds to `repeats`, not a row.
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("topic", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("last_received_at", BigInteger, nullable=False),
+    Column("repeats", Integer, nullable=False, server_default="0"),
+    Column("order_id", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("event", _Id, ForeignKey("events.id")),
+    Column("tries", Integer, nullable=False, server_default="0"),  # of fetching what the hook only names
+    Column("due_at", BigInteger),
+    Column("sealed", LargeBinary),  # headers and raw body; NULL once retention or erasure took it
+    Index("ix_hooks_shop_order_id", "shop", "order_id"),
+    Index("ix_hooks_received_at", "received_at"),
+    Index(
+        "ix_hooks_incomplete",
+        "due_at",
+        sqlite_where=text("verdict = 'incomplete'"),
+        postgresql_where=text("verdict = 'incomplete'"),
+    ),
+    Index(
+        "ix_hooks_quarantined",
+        "id",
+        sqlite_where=text("verdict = 'quarantined'"),
+        postgresql_where=text("verdict = 'quarantined'"),
+    ),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("event", _Id, ForeignKey("events.id"), nullable=False),
+    Column("account", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("event_id", Text, nullable=False),  # made once at intake; every attempt and replay uses it
+    # due | delivered | held | refused | expired | suppressed | broken
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default=""),
+    # While due: when to try next. A lease is nothing but a later `due_at` plus the batch that holds it,
+    # so whatever a dead worker held comes back by itself.
+    Column("due_at", BigInteger, nullable=False),
+    Column("batch", Text),
+    Column("previous_batch", Text),  # the lease that ran out before this one: what it sent is uncertain
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("crashes", Integer, nullable=False, server_default="0"),
+    Column("ambiguous", Boolean, nullable=False, server_default=false()),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),  # from then on the destination would refuse it
+    Column("first_sent_at", BigInteger),
+    Column("delivered_at", BigInteger),
+    Column("trace", Text, nullable=False, server_default=""),
+    UniqueConstraint("event", "account"),
+    Index(
+        "ix_deliveries_due",
+        "account",
+        "due_at",
+        sqlite_where=text("state = 'due'"),
+        postgresql_where=text("state = 'due'"),
+    ),
+    Index(
+        "ix_deliveries_crashed",
+        "account",
+        "due_at",
+        sqlite_where=text("state = 'due' AND crashes > 1"),
+        postgresql_where=text("state = 'due' AND crashes > 1"),
+    ),
+    Index(
+        "ix_deliveries_undone",
+        "state",
+        "account",
+        sqlite_where=text("state <> 'delivered'"),
+        postgresql_where=text("state <> 'delivered'"),
+    ),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("delivery", _Id, ForeignKey("deliveries.id"), nullable=False),
+    Column("batch", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("opened_at", BigInteger, nullable=False),  # committed before the first byte goes out
+    Column("closed_at", BigInteger),
+    Column("outcome", Text, nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("http_status", Integer),
+    Column("trace", Text, nullable=False, server_default=""),
+    Index("ix_attempts_delivery", "delivery"),
+    Index("ix_attempts_batch", "batch"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("destination", Text, nullable=False),
+    # open | held (credentials: waits for its owner) | resting (the circuit breaker is open)
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("since", BigInteger, nullable=False),
+    Column("probe_at", BigInteger, nullable=False, server_default="0"),  # when one call may try again
+    Column("pauses", Integer, nullable=False, server_default="0"),  # in a row; each doubles the next pause
+    Column("fingerprint", Text, nullable=False, server_default=""),  # of the settings that were held
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+)
