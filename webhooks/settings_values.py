@@ -84,10 +84,11 @@ def schedule(written: str) -> tuple[float, ...]:
 
 
 def choice(written: str, choices: tuple[str, ...]) -> str:
-    """One of the words."""
-    if written not in choices:
-        raise BadValue(f"must be {' or '.join(choices)}{hint(written.lower(), choices)}")
-    return written
+    """One of the words, in whatever case."""
+    for word in choices:
+        if word.lower() == written.lower():
+            return word
+    raise BadValue(f"must be {' or '.join(filter(None, choices))}{hint(written.lower(), choices)}")
 
 
 def pieces(written: str) -> tuple[str, ...]:

@@ -165,12 +165,11 @@ def _of_store(store: Store) -> list[Variable]:
 
 
 def _variable(adapter: Store | Destination, setting: Setting) -> Variable:
-    words = [setting.help, "Required." if setting.required and adapter.slug and not setting.default else ""]
-    if setting.choices:
-        words.append(f"One of {', '.join(setting.choices)}.")
+    required = " Required." if setting.required and not setting.default else ""
+    choices = ", ".join(filter(None, setting.choices))
     return Variable(
         name=accounts.variable(adapter.slug, setting.name),
-        help=" ".join(filter(None, words)),
+        help=f"{setting.help.rstrip('.')}.{required}{f' One of: {choices}.' if choices else ''}",
         group=adapter.label,
         default=setting.default,
         example=setting.example,
@@ -179,8 +178,8 @@ def _variable(adapter: Store | Destination, setting: Setting) -> Variable:
 
 
 def _guides() -> dict[str, str]:
-    adapters = (*discovery.stores().values(), *discovery.destinations().values())
-    return {adapter.label: adapter.guide for adapter in adapters}
+    stores, destinations = discovery.stores().values(), discovery.destinations().values()
+    return {one.label: one.guide for one in stores} | {one.label: one.guide for one in destinations}
 
 
 def _explained(variable: Variable) -> str:
