@@ -1,0 +1,96 @@
+"""What every test stands on: a clean environment, no way to the outside world, and real servers."""
+
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests import servers
+from webhooks import discretion
+
+_KEPT = re.compile(r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|COV\w*|PYTEST\w*|SSL_CERT_\w+|CI")
+"""The variables that a test may see. All others go, so that no setting of the machine leaks in."""
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removes every variable of the machine; a test sets what it needs."""
+    for name in list(os.environ):
+        if not _KEPT.fullmatch(name):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def strict_facts() -> None:
+    """An unknown fact's name in a log call is an error here."""
+    discretion.strict = True
+
+
+class OutsideWorld(Exception):
+    """A test tried to connect to another machine."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def loopback_only() -> Iterator[None]:
+    """No test talks to another machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not _is_local(str(address[0])):
+            raise OutsideWorld(f"a test must not connect to {address[0]}")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield
+
+
+def _is_local(host: str) -> bool:
+    return host == "localhost" or ipaddress.ip_address(host).is_loopback
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """A real Valkey, shared by the tests of one process."""
+    with servers.valkey() as address:
+        yield address
+
+
+@pytest.fixture
+def redis_url(valkey_url: str) -> str:
+    """A real Valkey with nothing in it."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    return valkey_url
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL, shared by the tests of one process. On CI its absence is a failure."""
+    try:
+        with servers.postgres() as address:
+            yield address
+    except servers.CannotStart as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(f"no PostgreSQL on this machine: {error}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database: once a SQLite file, once a database on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with servers.database(request.getfixturevalue("postgres_url"), name) as address:
+        yield address
+
+
+_numbers = iter(range(10**9))

