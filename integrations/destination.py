@@ -74,6 +74,11 @@ class Account(msgspec.Struct, frozen=True):
         value = self.options.get(name)
         return value if isinstance(value, str) else ""
 
+    def time(self, name: str) -> int | None:
+        """The option as Unix seconds, None when it is not set."""
+        value = self.options.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
 
 class Delivery(msgspec.Struct, frozen=True):
     """One event on its way to one account, under the ``event_id`` that was made for it at intake."""
@@ -92,6 +97,8 @@ class Destination(ABC):
     batch_limit: ClassVar[int]
     event_names: ClassVar[frozenset[str]] = frozenset({"Purchase"})
     """Which events this destination takes; others get no delivery."""
+    dedup_seconds: ClassVar[int] = 48 * 3_600
+    """For how long after the first send the destination recognises a repetition by its event_id."""
     guide: ClassVar[str] = ""
     """One line: where to find the account's id and token."""
 
@@ -100,10 +107,11 @@ class Destination(ABC):
         """How old, in seconds, the event may be when it is sent."""
 
     @abstractmethod
-    def unfit(self, event: Event, account: Account) -> Outcome | None:
+    def unfit(self, event: Event, account: Account, now: int) -> Outcome | None:
         """Why this event must not be sent to this account (refused or suppressed), else None.
 
-        Asked for each event before batching, so that one of them cannot spoil a batch.
+        Asked for each event before batching, so that one of them cannot spoil a batch. ``now`` is Unix
+        seconds.
         """
 
     @abstractmethod

@@ -3,6 +3,8 @@
 import re
 from decimal import ROUND_HALF_UP, Decimal
 
+import msgspec
+
 MAX_DIGITS = 15
 
 # ISO 4217: every currency has two decimals, except these.
@@ -53,3 +55,17 @@ def rounded(value: Decimal, code: str) -> Decimal:
 def plain(value: Decimal) -> str:
     """The amount as text without exponent: ``"142.52"``."""
     return f"{value:f}"
+
+
+def number(value: Decimal, places: int = 6) -> msgspec.Raw:
+    """The amount as a JSON number, exact and without exponent or trailing zeros: ``1.230`` is ``1.23``.
+
+    A price per piece may come from a division; beyond ``places`` decimals it is rounded.
+    """
+    exponent = value.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -places:
+        value = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    written = plain(value)
+    if "." in written:
+        written = written.rstrip("0").rstrip(".")
+    return msgspec.Raw(b"0" if written == "-0" else written.encode())

@@ -1,0 +1,143 @@
+"""What Meta is told of one event: server event, user data and custom data parameters."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from integrations import identity, money
+from integrations.destination import Account, Delivery
+from integrations.event import Event, Line, Origin, item_id
+
+# customer-information-parameters: e-mail only trimmed and lower-cased, digits of the phone with country code.
+RULES = identity.Rules(email="as_written", phone_plus=False, names="letters", places="letters")
+
+# server-event#action-source. Only a shopper's own browser makes an event a website's.
+_ACTION_SOURCES: Mapping[Origin, str] = {"web": "website", "pos": "physical_store"}
+
+# best-practices: "combinations considered too broad" are refused with 2804050.
+TOO_BROAD = (
+    frozenset({"ct", "country", "st", "zp", "ge", "client_user_agent"}),
+    frozenset({"db", "client_user_agent"}),
+    frozenset({"fn", "ge"}),
+    frozenset({"ln", "ge"}),
+)
+
+# fbp-and-fbc, and the legacy tags of Meta's own parameter builder. A click id may hold dots itself.
+_FBC = re.compile(r"fb\.[0-9]\.(?P<at>[0-9]{13})\.(?P<click>[!-~]{1,500})", re.ASCII)
+_FBP = re.compile(r"fb\.[0-9]\.[0-9]{13}\.[0-9]{1,20}(\.(AQ|Ag|Aw|BA|BQ|Bg|[\w-]{8}))?", re.ASCII)
+_FBCLID = re.compile(r"[\w.-]{1,500}", re.ASCII)
+
+
+def server_event(delivery: Delivery, account: Account) -> dict[str, Any]:
+    """One element of the request's ``data``."""
+    event = delivery.event
+    source = _ACTION_SOURCES.get(event.origin, "system_generated")
+    on_site = source == "website"
+    return filled(
+        {
+            "event_name": event.event_name,
+            "event_time": event.event_time,
+            "event_id": delivery.event_id,
+            "action_source": source,
+            "event_source_url": event.page_url if on_site else "",
+            "referrer_url": event.referrer if on_site else "",
+            "user_data": user_data(event),
+            "custom_data": _custom_data(event, account),
+            **_processing(account.text("data_processing_options")),
+        }
+    )
+
+
+def user_data(event: Event) -> dict[str, Any]:
+    """Every match key that the order carries. What Meta hashes itself (IP, agent, cookies) stays plain."""
+    person = identity.person(event.buyer, RULES)
+    hashed = {
+        "em": person.email,
+        "ph": person.phone,
+        "fn": person.first_name,
+        "ln": person.last_name,
+        "db": person.birth_date,
+        "ge": person.gender,
+        "ct": person.city,
+        "st": person.region,
+        "zp": person.postcode,
+        "country": person.country,
+        "external_id": person.external_id,
+    }
+    plain = {
+        "client_ip_address": person.ip,
+        "client_user_agent": person.user_agent,
+        "fbc": _fbc(event),
+        "fbp": _cookie(event, "fbp", _FBP),
+    }
+    return filled({key: [identity.sha256(value)] for key, value in hashed.items() if value} | plain)
+
+
+def _custom_data(event: Event, account: Account) -> dict[str, Any]:
+    contents = [content for line in event.lines if (content := _content(line, event, account))]
+    return filled(
+        {
+            "value": money.number(event.value),
+            "currency": event.currency,
+            "order_id": event.order_id,
+            "num_items": sum(line.quantity for line in event.lines if line.quantity > 0) or None,
+            "content_type": account.text("content_type") if contents else "",
+            "content_ids": list(dict.fromkeys(content["id"] for content in contents)),
+            "contents": contents,
+        }
+    )
+
+
+def _content(line: Line, event: Event, account: Account) -> dict[str, Any] | None:
+    """A line that names an item of the catalogue; any other could not be matched and is left out."""
+    item = item_id(line, account.text("item_id"), country=event.buyer.country)
+    if not item or line.quantity < 1:
+        return None
+    price = line.unit_price
+    return filled(
+        {
+            "id": item,
+            "quantity": line.quantity,
+            "item_price": None if price is None else money.number(price),
+            "title": line.title,
+        }
+    )
+
+
+def _fbc(event: Event) -> str:
+    """The browser's cookie as it is, or one made of the click id that brought the visit, the later of both.
+
+    The cookie normally holds the last click already. Only a visit that provably began afterwards, with
+    another click, is news to it. The index is 1: no cookie is set here.
+    """
+    cookie, click = _cookie(event, "fbc", _FBC), event.captured("fbclid")
+    if not _FBCLID.fullmatch(click):
+        return cookie
+    known = _FBC.fullmatch(cookie)
+    if known and (
+        f"{known['click']}.".startswith(f"{click}.") or int(known["at"]) >= (event.landing_at or 0)
+    ):
+        return cookie
+    return f"fb.1.{event.landing_at or event.event_time * 1000}.{click}"
+
+
+def _cookie(event: Event, name: str, form: re.Pattern[str]) -> str:
+    """A cookie that the storefront captured, if it has its form; none is ever made up: it joins strangers."""
+    value = event.captured(name)
+    return value if form.fullmatch(value) else ""
+
+
+def _processing(option: str) -> dict[str, Any]:
+    """data-processing-options: country and state 0 let Meta find out where the buyer lives."""
+    if not option:
+        return {}
+    return {
+        "data_processing_options": [option],
+        "data_processing_options_country": 0,
+        "data_processing_options_state": 0,
+    }
+
+
+def filled(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without what is empty: Meta takes an empty match key for a bad one. Zero is not empty."""
+    return {name: value for name, value in fields.items() if value not in ("", None, [], {})}
