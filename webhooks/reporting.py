@@ -151,7 +151,7 @@ def alert(kind: str, message: str, *, error: BaseException | None = None, **fact
     with sentry_sdk.new_scope() as scope:
         scope.fingerprint = list(cause)
         for name, value in kept.items():
-            scope.set_tag(name, value)
+            scope.set_tag(name, str(value))
         if error is None:
             sentry_sdk.capture_message(message, level="error")
         else:
