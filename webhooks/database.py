@@ -11,6 +11,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+HASTY = 2.0
+"""Patience, in seconds, below which somebody waits for an answer, and every statement must be short."""
+
 Unavailable = (DBAPIError, PoolTimeout)
 """What is raised when the database is down, locked, full or out of connections."""
 
@@ -71,10 +74,11 @@ def _sqlite_arguments(patience: float) -> dict[str, Any]:
 
 def _postgresql_arguments(patience: float) -> dict[str, Any]:
     milliseconds = int(patience * 1_000)
+    longest = milliseconds if patience < HASTY else 60_000
     return {
         "connect_timeout": max(2, int(patience)),
         "application_name": "purchase-relay",
-        "options": f"-c lock_timeout={milliseconds} -c statement_timeout={max(milliseconds * 2, 30_000)}"
+        "options": f"-c lock_timeout={milliseconds} -c statement_timeout={longest}"
         " -c idle_in_transaction_session_timeout=60000 -c synchronous_commit=on -c timezone=UTC",
         "keepalives_idle": 10,
         "keepalives_interval": 5,

@@ -3,6 +3,7 @@
 The state is in the database, so that all workers see it and the operator does.
 """
 
+import msgspec
 from sqlalchemy import and_, or_, select, update
 
 from integrations.destination import Outcome
@@ -15,11 +16,25 @@ LONGEST_PROBE = 900_000
 (milliseconds): what was mended at the destination itself needs no new token here."""
 
 
+class Held(msgspec.Struct, frozen=True):
+    """A held account: with which settings it was refused, and when one delivery may try again."""
+
+    fingerprint: str
+    probe_at: int
+
+
 class Holds:
     """The sentences about held accounts."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
+
+    def held(self) -> dict[str, Held]:
+        """Every held account by its slug."""
+        columns = (accounts.c.account, accounts.c.fingerprint, accounts.c.probe_at)
+        with self.database.read() as db:
+            rows = db.execute(select(*columns).where(accounts.c.state == "held")).all()
+        return {row.account: Held(row.fingerprint, row.probe_at) for row in rows}
 
     def hold(self, account: str, destination: str, outcome: Outcome, fingerprint: str, now: int) -> bool:
         """Stops an account after a credential error. True if it was not held before: time to alert once."""

@@ -50,6 +50,18 @@ class Leases:
     def __init__(self, database: Database) -> None:
         self.database = database
 
+    def due(self, of_accounts: Iterable[str], now: int) -> set[str]:
+        """Those accounts that have something due: a look into the index, cheap enough to repeat."""
+        found = set()
+        with self.database.read() as db:
+            for account in of_accounts:
+                one = select(deliveries.c.id).where(
+                    deliveries.c.account == account, deliveries.c.state == "due", deliveries.c.due_at <= now
+                )
+                if db.execute(one.limit(1)).first() is not None:
+                    found.add(account)
+        return found
+
     def claim(
         self, account: str, limit: int, batch: str, now: int, until: int, *, alone: bool = False
     ) -> list[Claimed]:
@@ -173,6 +185,13 @@ class Leases:
                     db.execute(one_by_one.values(due_at=bindparam("then")), again)
                 else:
                     db.execute(ending.where(deliveries.c.id.in_(ids)))
+
+    def note(
+        self, batch: str, ids: Sequence[int], outcome: Outcome, now: int, http_status: int | None
+    ) -> None:
+        """Completes attempts whose deliveries go out again at once, under the same lease."""
+        with self.database.write() as db:
+            db.execute(_end_of_attempts(batch, ids, outcome, http_status, now))
 
     def let_go(self, batch: str, ids: Sequence[int], now: int) -> None:
         """Gives back deliveries that were claimed but not sent: due again at once, nothing consumed."""

@@ -33,15 +33,12 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewDelivery(msgspec.Struct, frozen=True):
-    """One destination account's share of a new event. A final ``state`` has a reason."""
+    """One destination account's share of a new event."""
 
     account: str
     destination: str
     event_id: str
     expires_at: int
-    state: str = "due"
-    reason: str = ""
-    detail: str = ""
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -73,15 +70,35 @@ class Ledger:
         with self.database.write() as db:
             known, is_new = None, False
             if event is not None:
-                known, is_new = self._record_event(db, arrival, event, sealed_event, source)
-                if is_new and known is not None:
-                    self._record_deliveries(db, known, arrival.received_at, shares)
+                known, is_new = self._record_event(
+                    db, arrival.received_at, event, sealed_event, shares, source
+                )
             hook = self._record_hook(db, arrival, known, is_new)
         return Recorded(hook, known, is_new)
 
+    def record_of_hook(
+        self, hook: int, received_at: int, event: Event, sealed_event: bytes, shares: Sequence[NewDelivery]
+    ) -> Recorded:
+        """Writes the event of a hook that stands in the ledger already, and the hook's new verdict."""
+        with self.database.write() as db:
+            known, is_new = self._record_event(db, received_at, event, sealed_event, shares, "webhook")
+            verdict = "event" if is_new else "duplicate"
+            db.execute(
+                update(hooks)
+                .where(hooks.c.id == hook)
+                .values(verdict=verdict, reason="", order_id=event.order_id, event=known, due_at=None)
+            )
+        return Recorded(hook, known, is_new)
+
     def _record_event(
-        self, db: Connection, arrival: Arrival, event: Event, sealed: bytes | None, source: str
-    ) -> tuple[int | None, bool]:
+        self,
+        db: Connection,
+        received_at: int,
+        event: Event,
+        sealed: bytes | None,
+        shares: Sequence[NewDelivery],
+        source: str,
+    ) -> tuple[int, bool]:
         row = {
             "store": event.store,
             "shop": event.shop,
@@ -94,12 +111,13 @@ class Ledger:
             "currency": event.currency,
             "origin": event.origin,
             "source": source,
-            "received_at": arrival.received_at,
+            "received_at": received_at,
             "sealed": sealed,
         }
         inserted = self.database.insert(events).values(row).on_conflict_do_nothing().returning(events.c.id)
-        new = db.execute(inserted).scalar()
+        new: int | None = db.execute(inserted).scalar()
         if new is not None:
+            self._record_deliveries(db, new, received_at, shares)
             return new, True
         same = and_(
             events.c.shop == event.shop,
@@ -110,7 +128,13 @@ class Ledger:
 
     def _record_deliveries(self, db: Connection, event: int, now: int, shares: Sequence[NewDelivery]) -> None:
         rows = [
-            {**msgspec.structs.asdict(share), "event": event, "created_at": now, "due_at": now}
+            {
+                **msgspec.structs.asdict(share),
+                "event": event,
+                "state": "due",
+                "created_at": now,
+                "due_at": now,
+            }
             for share in shares
         ]
         if rows:

@@ -1,0 +1,57 @@
+"""create_app(): binds the stations of the web process together."""
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from webhooks import health, intake, reporting, settings
+from webhooks.relay import Relay
+
+log = reporting.logger(__name__)
+
+PATIENCE = 1.5
+"""Seconds. Shopify hangs up after five; a 503 has to be on its way well before."""
+
+CONNECTIONS = 8
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(configured: settings.Settings | None = None) -> Flask:
+    """The WSGI application. Raises `settings.BadSettings` when it cannot start."""
+    if configured is None:
+        configured = settings.load()
+        reporting.configure_logs()
+        reporting.init_sentry(configured, "web")
+    app = Flask("webhooks", static_folder=None)
+    app.extensions["relay"] = Relay(configured, patience=PATIENCE, connections=CONNECTIONS)
+    app.register_blueprint(intake.blueprint)
+    app.register_blueprint(health.blueprint)
+    app.register_error_handler(HTTPException, _plain)
+    app.register_error_handler(Exception, _our_fault)
+    app.after_request(_harden)
+    return app
+
+
+def _plain(error: HTTPException) -> Response:
+    """An error page that echoes nothing of the request."""
+    response = Response(f"{error.name.lower()}\n", error.code, mimetype="text/plain")
+    if error.code == 405 and (allowed := getattr(error, "valid_methods", None)):
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _our_fault(error: Exception) -> Response:
+    reporting.alert("broken", "A request failed by our own mistake", error=error)
+    return _plain(InternalServerError())
+
+
+def _harden(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

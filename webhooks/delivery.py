@@ -1,0 +1,317 @@
+"""Delivers what is due: claim, build, send, read, close; in batches, all accounts side by side.
+
+One thread speaks to the database and maps; each account has a few threads of its own that wait for its
+destination, so that a slow one keeps nobody else waiting. While anything is in flight the ledger is asked
+again every few milliseconds: under light load an order leaves at once and alone, a backlog fills batches
+up to the destination's limit by itself.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Container, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from uuid import uuid4
+
+import msgspec
+
+from integrations import event as events
+from integrations.destination import Account, Delivery, Destination, Outcome, Response
+from integrations.event import Event
+from webhooks import jobs, reporting, retries, settings
+from webhooks.clock import milliseconds, now_ms
+from webhooks.discretion import Fact
+from webhooks.holds import Held
+from webhooks.leases import Claimed, Settled
+from webhooks.relay import Relay, fingerprint
+from webhooks.transport import Transport
+from webhooks.vault import Sealed
+
+log = reporting.logger(__name__)
+
+BATCH = 200
+"""Events of one request at most, below every large destination's own limit: memory and blast radius."""
+
+IN_FLIGHT = 4
+"""Requests of one account at the same time in one worker."""
+
+LOOK_AGAIN_SECONDS = 0.02
+
+
+class Parcel(msgspec.Struct):
+    """What goes out in one request: deliveries under one lease."""
+
+    account: Account
+    batch: str
+    claimed: list[Claimed]
+    deliveries: list[Delivery]
+
+
+class Drain:
+    """One worker's way of emptying what is due. `run` may be called again and again."""
+
+    def __init__(self, relay: Relay, transport: Transport, stopping: threading.Event) -> None:
+        self.relay = relay
+        self.transport = transport
+        self.stopping = stopping
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._flights: dict[Future[Response], Parcel] = {}
+        self._held: dict[str, Held] = {}
+        self._alone = False
+
+    def run(self, seconds: float) -> bool:
+        """Delivers until nothing is due, or until the time or the worker ends. True if something is left."""
+        until = time.monotonic() + seconds
+        while True:
+            may_claim = time.monotonic() < until and not self.stopping.is_set()
+            taken = sum(self._feed(account) for account in self._ready()) if may_claim else 0
+            if self._flights:
+                done, _ = wait(self._flights, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED)
+                for flight in done:
+                    self._land(flight)
+            elif not taken:
+                break
+        return bool(self.relay.leases.due([one.slug for one in self.relay.settings.accounts], now_ms()))
+
+    def close(self) -> None:
+        """Ends the threads."""
+        for pool in self._pools.values():
+            pool.shutdown()
+
+    # --- claim -------------------------------------------------------------------------------------------
+
+    def _ready(self) -> list[Account]:
+        """Accounts that have something due, a free thread, and nothing that holds them."""
+        now = now_ms()
+        busy = [parcel.account.slug for parcel in self._flights.values()]
+        free = [one for one in self.relay.settings.accounts if busy.count(one.slug) < IN_FLIGHT]
+        due = self.relay.leases.due([one.slug for one in free], now)
+        self._held = self.relay.holds.held()
+        return [one for one in free if self._may_try(one, one.slug in due, now)]
+
+    def _may_try(self, account: Account, has_due: bool, now: int) -> bool:
+        """Whether to claim for an account now. A held one is tried with new settings at once, else seldom."""
+        held = self._held.get(account.slug)
+        if held is None:
+            return has_due
+        if held.fingerprint != fingerprint(account):
+            count = self.relay.holds.release(account.slug, now)
+            log.info("account released: its settings have changed", account=account.slug, count=count)
+            return True
+        if has_due and held.probe_at > now:
+            self.relay.holds.park(account.slug, now)
+        return held.probe_at <= now and self.relay.holds.probe(account.slug, now)
+
+    def _feed(self, account: Account) -> int:
+        """Claims a batch and sends it on its way; returns how many deliveries were taken."""
+        adapter = self.relay.destination(account)
+        now, batch = now_ms(), uuid4().hex
+        limit = min(adapter.batch_limit, BATCH)
+        self._alone = not self._alone  # in turn, so that neither kind waits for the other's backlog
+        for alone in (self._alone, not self._alone):
+            claimed = self.relay.leases.claim(
+                account.slug, limit, batch, now, now + self._lease(), alone=alone
+            )
+            if claimed:
+                self._dispatch(self._parcel(account, adapter, batch, claimed))
+                return len(claimed)
+        return 0
+
+    def _lease(self) -> int:
+        return milliseconds(self.relay.settings.lease_seconds)
+
+    # --- build -------------------------------------------------------------------------------------------
+
+    def _parcel(
+        self, account: Account, adapter: Destination, batch: str, claimed: Sequence[Claimed]
+    ) -> Parcel:
+        """The deliveries that may be sent; the others are closed with their reason."""
+        parcel = Parcel(account, batch, [], [])
+        refused: list[tuple[Claimed, Outcome]] = []
+        now = now_ms()
+        for one in claimed:
+            verdict = self._judge(account, adapter, one, now)
+            if isinstance(verdict, Delivery):
+                parcel.claimed.append(one)
+                parcel.deliveries.append(verdict)
+            else:
+                refused.append((one, verdict))
+        self._close(account, batch, refused, None)
+        return parcel
+
+    def _judge(self, account: Account, adapter: Destination, one: Claimed, now: int) -> Delivery | Outcome:
+        verdict = retries.too_late(one, now, adapter.dedup_seconds * 1_000)
+        if verdict is not None or one.sealed is None:
+            return verdict or Outcome("refused", "forgotten", "its personal data was erased", spent=False)
+        try:
+            event = events.decode(self.relay.vault.open(one.sealed))
+            unfit = self._without_consent(event) or adapter.unfit(event, account, now // 1_000)
+            return unfit or Delivery(event, one.event_id)
+        except Sealed as error:
+            return Outcome("broken", "sealed", str(error), spent=False)
+        except Exception as error:  # noqa: BLE001 - our bug must not stop the others in the batch
+            return self._broken("judging an event failed", account, one, error)
+
+    def _without_consent(self, event: Event) -> Outcome | None:
+        shop = self.relay.settings.shop(event.store, event.shop)
+        if shop is None or not shop.consent_required or event.consent.ad_user_data == "granted":
+            return None
+        why = "the shop requires consent, and the order carries none"
+        return Outcome("suppressed", "no_consent", why, spent=False)
+
+    def _broken(self, what: str, account: Account, one: Claimed, error: Exception) -> Outcome:
+        reporting.alert("broken", what, error=error, account=account.slug, delivery=one.id)
+        return Outcome("broken", type(error).__name__, what, spent=False)
+
+    # --- send --------------------------------------------------------------------------------------------
+
+    def _dispatch(self, parcel: Parcel) -> None:
+        """Writes the attempt down, then hands the request to the account's threads."""
+        if not parcel.claimed:
+            return
+        adapter, account = self.relay.destination(parcel.account), parcel.account
+        now = now_ms()
+        try:
+            request = adapter.build(parcel.deliveries, account, now // 1_000)
+        except Exception as error:  # noqa: BLE001 - our bug: find the event it is about
+            self._isolate(parcel, error)
+            return
+        ids = [one.id for one in parcel.claimed]
+        ours = self.relay.leases.open_attempts(parcel.batch, ids, now, now + self._lease())
+        if len(ours) < len(ids):  # our lease ran out meanwhile: the others are somebody else's now
+            parcel = _only(parcel, ours)
+            if not parcel.claimed:
+                return
+            request = adapter.build(parcel.deliveries, account, now // 1_000)
+        pool = self._pools.setdefault(
+            account.slug, ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix=account.slug)
+        )
+        self._flights[pool.submit(self.transport.send, request)] = parcel
+
+    def _isolate(self, parcel: Parcel, error: Exception) -> None:
+        """A batch that cannot be built: halves, until the event that breaks us stands alone."""
+        if len(parcel.claimed) == 1:
+            one = parcel.claimed[0]
+            outcome = self._broken("building a request failed", parcel.account, one, error)
+            self._close(parcel.account, parcel.batch, [(one, outcome)], None)
+            return
+        for half in _halves(parcel):
+            self._dispatch(half)
+
+    # --- read and close ----------------------------------------------------------------------------------
+
+    def _land(self, flight: Future[Response]) -> None:
+        """Judges an answer. If the ledger cannot take the verdict now, the flight stays for the next run."""
+        parcel, response = self._flights[flight], flight.result()
+        judged = self._read(parcel, response)
+        blamed = [pair for pair in judged if not pair[1].whole]
+        innocent = [one for one, outcome in judged if outcome.whole] if len(judged) > 1 else []
+        self._hold(parcel.account, [outcome for _, outcome in judged])
+        self._close(parcel.account, parcel.batch, blamed if innocent else judged, response.status or None)
+        if innocent:
+            note = msgspec.structs.replace(judged[0][1], detail="another event of the batch was refused")
+            self.relay.leases.note(
+                parcel.batch, [one.id for one in innocent], note, now_ms(), response.status or None
+            )
+        del self._flights[flight]
+        if innocent:
+            rest = _only(parcel, {one.id for one in innocent})
+            self._send_again([rest] if blamed else _halves(rest))
+
+    def _read(self, parcel: Parcel, response: Response) -> list[tuple[Claimed, Outcome]]:
+        try:
+            outcomes = self.relay.destination(parcel.account).read(len(parcel.claimed), response)
+            return list(zip(parcel.claimed, outcomes, strict=True))
+        except Exception as error:  # noqa: BLE001 - our bug, after the wire: it may have counted
+            outcome = self._broken("reading an answer failed", parcel.account, parcel.claimed[0], error)
+            outcome = msgspec.structs.replace(outcome, ambiguous=True)
+            return [(one, outcome) for one in parcel.claimed]
+
+    def _send_again(self, parcels: Sequence[Parcel]) -> None:
+        """What was refused only for another event's sake goes out at once: alone if the culprit was named,
+        else in halves until it stands alone."""
+        for parcel in parcels:
+            if self.stopping.is_set():
+                self.relay.leases.let_go(parcel.batch, [one.id for one in parcel.claimed], now_ms())
+            else:
+                self._dispatch(parcel)
+
+    def _hold(self, account: Account, outcomes: Sequence[Outcome]) -> None:
+        """Holds the account when its credentials are refused, and opens it when they are taken again."""
+        held = next((outcome for outcome in outcomes if outcome.state == "held"), None)
+        if held is not None:
+            self._begin_hold(account, held)
+        elif account.slug in self._held and any(one.state != "retry" for one in outcomes):
+            count = self.relay.holds.release(account.slug, now_ms())
+            log.info("account released: its credentials are taken again", account=account.slug, count=count)
+
+    def _begin_hold(self, account: Account, why: Outcome) -> None:
+        if self.relay.holds.hold(account.slug, account.destination, why, fingerprint(account), now_ms()):
+            reporting.alert(
+                "account_held",
+                "A destination refuses our credentials; its deliveries wait, none is lost",
+                account=account.slug,
+                destination=account.destination,
+                reason=why.reason,
+            )
+
+    def _close(
+        self,
+        account: Account,
+        batch: str,
+        judged: Sequence[tuple[Claimed, Outcome]],
+        status: int | None,
+    ) -> None:
+        if not judged:
+            return
+        now, schedule = now_ms(), self.relay.settings.retry_schedule
+        settled = [retries.settle(one, outcome, now, schedule, _chance()) for one, outcome in judged]
+        self.relay.leases.close(batch, settled, now, status)
+        for one, (_, outcome) in zip(settled, judged, strict=True):
+            _tell(account, one, outcome)
+
+
+def _chance() -> float:
+    return random.random()  # noqa: S311 - spreads retries in time
+
+
+def _only(parcel: Parcel, ids: Container[int]) -> Parcel:
+    kept = [pair for pair in zip(parcel.claimed, parcel.deliveries, strict=True) if pair[0].id in ids]
+    return Parcel(parcel.account, parcel.batch, [one for one, _ in kept], [one for _, one in kept])
+
+
+def _halves(parcel: Parcel) -> list[Parcel]:
+    middle = (len(parcel.claimed) + 1) // 2
+    return [
+        Parcel(parcel.account, parcel.batch, parcel.claimed[part], parcel.deliveries[part])
+        for part in (slice(middle), slice(middle, None))
+    ]
+
+
+def _tell(account: Account, settled: Settled, outcome: Outcome) -> None:
+    facts: dict[str, Fact] = {"account": account.slug, "delivery": settled.delivery, "reason": outcome.reason}
+    if settled.state in {"refused", "expired"}:
+        reporting.alert(settled.state, f"A delivery ended as {settled.state}", error=None, **facts)
+    else:
+        log.info("delivery closed", **facts, state=settled.state, trace=outcome.trace)
+
+
+# --- the job -----------------------------------------------------------------------------------------------
+
+_drain: Drain | None = None
+
+
+def install(drain: Drain | None) -> None:
+    """Gives this process the drain that its jobs use; None takes it away."""
+    global _drain  # noqa: PLW0603 - RQ calls a function by name, without any object of ours
+    _drain = drain
+
+
+def deliver() -> None:
+    """The job: looks into the ledger and delivers what is due."""
+    if _drain is None:
+        install(Drain(Relay(settings.load()), Transport(), threading.Event()))
+    assert _drain is not None  # noqa: S101
+    jobs.answered(_drain.relay.redis_url)
+    if _drain.run(jobs.DRAIN_SECONDS):
+        _drain.relay.wake.now(unless_flagged=False)

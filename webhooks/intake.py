@@ -1,0 +1,131 @@
+"""POST /webhooks/<store>[/<shop>]: read raw, verify, record, wake, answer.
+
+Acknowledged means committed: 200 is answered after the ledger's commit and never before. What is signed
+but unusable is acknowledged too (a store that is refused often enough deletes its webhook) and kept in
+quarantine. The answers hold no data.
+"""
+
+import time
+from typing import Protocol
+
+from flask import Blueprint, Response, current_app, request
+
+from integrations import discovery
+from integrations.store import Hook, Shop, Store, Unverified
+from webhooks import recording, reporting
+from webhooks.clock import now_ms
+from webhooks.database import Unavailable
+from webhooks.ledger import Recorded
+from webhooks.relay import Relay
+
+log = reporting.logger(__name__)
+blueprint = Blueprint("intake", __name__)
+
+STALLED_SECONDS = 5.0
+"""How long a client may pause within a request's body."""
+
+LONGER_PATIENCE = 6.0
+"""A store that never sends again gets this much more time for a database that is away."""
+
+
+class Refusal(Exception):
+    """A request that is answered before it is read as a hook."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
+class _Timed(Protocol):
+    def settimeout(self, seconds: float) -> None: ...
+
+
+@blueprint.post("/webhooks/<store>", strict_slashes=False)
+@blueprint.post("/webhooks/<store>/<shop>", strict_slashes=False)
+def receive(store: str, shop: str | None = None) -> Response:
+    """One hook. Answers: 200 kept, 401 not signed, 404 unknown, 413 too large, 503 not now."""
+    relay: Relay = current_app.extensions["relay"]
+    try:
+        adapter, found = _find(relay, store, shop)
+        body = _read(relay.settings.max_body_bytes)
+        hook = Hook({name.lower(): value for name, value in request.headers}, body, int(time.time()))
+        if adapter.is_ping(hook):
+            return _answer(200, "pong")
+        _verify(adapter, hook, found)
+        recorded = _record(relay, adapter, found, hook)
+    except Refusal as refusal:
+        return _answer(refusal.status, refusal.sentence)
+    if recorded.is_new:
+        relay.wake()
+    return _answer(200, "ok")
+
+
+def _find(relay: Relay, store: str, slug: str | None) -> tuple[Store, Shop]:
+    adapter = discovery.stores().get(store)
+    if adapter is None:
+        raise Refusal(404, "there is no such store")
+    found = relay.settings.shop(store, slug)
+    if found is not None:
+        return adapter, found
+    if any(shop.store == store for shop in relay.settings.shops):
+        raise Refusal(404, "there is no such shop")
+    reporting.alert("secret_missing", "Hooks arrive for a store without a webhook secret", store=store)
+    raise Refusal(503, "this store has no webhook secret yet")
+
+
+def _read(limit: int) -> bytes:
+    """The raw body, whole. Counts for itself: a chunked body has no length that could be checked before."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Refusal(415, "send the body without content encoding")
+    declared = request.content_length
+    if declared is not None and declared > limit:
+        _too_large(declared)
+    client: _Timed | None = request.environ.get("gunicorn.socket")
+    if client is not None:
+        client.settimeout(STALLED_SECONDS)
+    try:
+        body: bytes = request.environ["wsgi.input"].read(limit + 1 if declared is None else declared)
+    except TimeoutError as error:
+        raise Refusal(408, "the body did not arrive in time") from error
+    except Exception as error:  # a broken chunk, a reset: whatever the server's reader makes of it
+        raise Refusal(400, "the body is broken") from error
+    if len(body) > limit:
+        _too_large(len(body))
+    if declared is not None and len(body) < declared:
+        raise Refusal(400, "the body is shorter than announced")
+    return body
+
+
+def _too_large(size: int) -> None:
+    reporting.alert("hook_too_large", "A hook is larger than RELAY_MAX_BODY_BYTES allows", size=size)
+    raise Refusal(413, "the body is too large")
+
+
+def _verify(adapter: Store, hook: Hook, shop: Shop) -> None:
+    try:
+        index = adapter.verify(hook, shop.secrets)
+    except Unverified as error:
+        log.warning("a hook was not signed with any configured secret", store=shop.store, shop=shop.slug)
+        raise Refusal(401, "the signature does not match") from error
+    if index > 0:
+        log.debug("an older secret signed", shop=shop.slug, secret_index=index)
+
+
+def _record(relay: Relay, adapter: Store, shop: Shop, hook: Hook) -> Recorded:
+    judged = recording.judge(relay, shop, hook, now_ms())
+    deadline = time.monotonic() + (0 if adapter.resends else LONGER_PATIENCE)
+    while True:
+        try:
+            return recording.record(relay, shop, judged)
+        except Unavailable as error:
+            if time.monotonic() >= deadline:
+                reporting.alert("database_away", "The database takes no hooks", error=error, shop=shop.slug)
+                raise Refusal(503, "not now, please send again") from error
+            time.sleep(0.2)
+
+
+def _answer(status: int, sentence: str) -> Response:
+    response = Response(f"{sentence}\n", status, mimetype="text/plain")
+    if status == 503:
+        response.headers["Retry-After"] = "30"
+    return response

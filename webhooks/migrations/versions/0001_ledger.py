@@ -1,0 +1,159 @@
+"""Hooks, events, deliveries, attempts, held accounts and the audit.
+
+Revision: 0001, the first
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def _id() -> Any:
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _partial(condition: str) -> Any:
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
+
+
+def upgrade() -> None:
+    op.create_table(
+        "accounts",
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("detail", sa.Text(), server_default="", nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("probe_at", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("pauses", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("fingerprint", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("account", name="pk_accounts"),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("question", sa.Text(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_audit"),
+    )
+    op.create_table(
+        "events",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("store", sa.Text(), nullable=False),
+        sa.Column("shop", sa.Text(), nullable=False),
+        sa.Column("event_name", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.Column("order_name", sa.Text(), nullable=False),
+        sa.Column("event_time", sa.BigInteger(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), server_default="webhook", nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_events"),
+        sa.UniqueConstraint("shop", "event_name", "key", name="uq_events_shop_event_name_key"),
+    )
+    op.create_index("ix_events_received_at", "events", ["received_at"], unique=False)
+    op.create_index("ix_events_shop_order_id", "events", ["shop", "order_id"], unique=False)
+    op.create_index("ix_events_shop_order_name", "events", ["shop", "order_name"], unique=False)
+    op.create_table(
+        "deliveries",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("event", _id(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("detail", sa.Text(), server_default="", nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("batch", sa.Text(), nullable=True),
+        sa.Column("previous_batch", sa.Text(), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("ambiguous", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("first_sent_at", sa.BigInteger(), nullable=True),
+        sa.Column("delivered_at", sa.BigInteger(), nullable=True),
+        sa.Column("trace", sa.Text(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["event"], ["events.id"], name="fk_deliveries_event"),
+        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
+        sa.UniqueConstraint("event", "account", name="uq_deliveries_event_account"),
+    )
+    op.create_index(
+        "ix_deliveries_crashed",
+        "deliveries",
+        ["account", "due_at"],
+        unique=False,
+        **_partial("state = 'due' AND crashes > 1"),
+    )
+    op.create_index(
+        "ix_deliveries_due", "deliveries", ["account", "due_at"], unique=False, **_partial("state = 'due'")
+    )
+    op.create_index(
+        "ix_deliveries_undone",
+        "deliveries",
+        ["state", "account"],
+        unique=False,
+        **_partial("state <> 'delivered'"),
+    )
+    op.create_table(
+        "hooks",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("store", sa.Text(), nullable=False),
+        sa.Column("shop", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("topic", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_received_at", sa.BigInteger(), nullable=False),
+        sa.Column("repeats", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("event", _id(), nullable=True),
+        sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=True),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.ForeignKeyConstraint(["event"], ["events.id"], name="fk_hooks_event"),
+        sa.PrimaryKeyConstraint("id", name="pk_hooks"),
+        sa.UniqueConstraint("digest", name="uq_hooks_digest"),
+    )
+    op.create_index(
+        "ix_hooks_incomplete", "hooks", ["due_at"], unique=False, **_partial("verdict = 'incomplete'")
+    )
+    op.create_index(
+        "ix_hooks_quarantined", "hooks", ["id"], unique=False, **_partial("verdict = 'quarantined'")
+    )
+    op.create_index("ix_hooks_received_at", "hooks", ["received_at"], unique=False)
+    op.create_index("ix_hooks_shop_order_id", "hooks", ["shop", "order_id"], unique=False)
+    op.create_table(
+        "attempts",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("delivery", _id(), nullable=False),
+        sa.Column("batch", sa.Text(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.Column("outcome", sa.Text(), server_default="", nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("detail", sa.Text(), server_default="", nullable=False),
+        sa.Column("http_status", sa.Integer(), nullable=True),
+        sa.Column("trace", sa.Text(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["delivery"], ["deliveries.id"], name="fk_attempts_delivery"),
+        sa.PrimaryKeyConstraint("id", name="pk_attempts"),
+    )
+    op.create_index("ix_attempts_batch", "attempts", ["batch"], unique=False)
+    op.create_index("ix_attempts_delivery", "attempts", ["delivery"], unique=False)
