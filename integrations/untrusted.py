@@ -53,6 +53,11 @@ def text(value: object, limit: int = MAX_TEXT) -> str:
     return written if len(written) <= limit else ""
 
 
+def first(*values: object, limit: int = MAX_TEXT) -> str:
+    """The first of the values that is text and not empty, read as `text` does; else ``""``."""
+    return next((written for value in values if (written := text(value, limit))), "")
+
+
 def record(value: object) -> dict[str, Any]:
     """The value if it is a JSON object, else an empty one (PHP writes ``[]`` for an empty object)."""
     return value if isinstance(value, dict) else {}
@@ -71,14 +76,14 @@ def integer(value: object, default: int = 0) -> int:
     return int(written) if re.fullmatch(r"-?[0-9]{1,12}", written) else default
 
 
-def pairs(items: Iterable[tuple[object, object]]) -> dict[str, str]:
+def pairs(items: Iterable[tuple[object, object]], limit: int = MAX_PAIRS) -> dict[str, str]:
     """Name/value pairs of a storefront, bounded in number and length; the first of a name counts."""
     kept: dict[str, str] = {}
     for name, value in items:
         key, written = text(name, 100), text(value)
         if key and written and key not in kept:
             kept[key] = written
-        if len(kept) == MAX_PAIRS:
+        if len(kept) == limit:
             break
     return kept
 

@@ -26,7 +26,10 @@ _NO_SAMPLE = "signatures.json"
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What reading a sample must give. See `differences` for how ``event`` is compared."""
+    """What reading a sample must give. See `differences` for how ``event`` is compared.
+
+    ``apart`` says why this event need not have the event_id of others with its key.
+    """
 
     verdict: Literal["event", "not_an_event", "quarantined", "incomplete", "ping"]
     headers: dict[str, str] = {}
@@ -34,6 +37,7 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
     order_id: str = ""
     event: dict[str, Any] = {}
+    apart: str = ""
     note: str = ""
 
 

@@ -1,0 +1,140 @@
+"""Shopify: order webhooks of an app, or made by hand in the shop's admin.
+
+Sources: shopify.dev, "Webhooks" (delivery structure, verification, mandatory compliance webhooks).
+Shopify waits 5 seconds for an answer, tries 8 more times within 4 hours, then gives up and may delete the
+subscription. Topics come in any order and more than once.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from integrations import signing
+from integrations.event import Event
+from integrations.money import NotMoney
+from integrations.setting import Secret, Setting
+from integrations.store import Hook, Malformed, NotAnEvent, Shop, Store, Unverified
+from integrations.stores.shopify import order
+from integrations.untrusted import first, record, text
+
+# What these carry is an Order. The header is not signed, so an order without it is read all the same.
+_ORDER_TOPICS = frozenset({"", "orders/create", "orders/paid", "orders/updated"})
+
+# Topics that are no sale, by name or by what stands before the slash: reason and sentence.
+_NO_SALE = {
+    "orders/cancelled": ("cancelled", "the order was cancelled"),
+    "orders/edited": ("order_edited", "an edited order is no second sale"),
+    "orders/delete": ("order_deleted", "the order was deleted"),
+    "refunds": ("refund", "a refund is no sale"),
+    "order_transactions": ("transaction", "the order itself tells of its payment"),
+    "checkouts": ("checkout", "a checkout is not yet an order"),
+    "app/uninstalled": ("app_uninstalled", "the app was removed from the shop"),
+    "customers/data_request": ("privacy_request", "a customer asks for their data"),
+    "customers/redact": ("privacy_request", "a customer's data must be erased"),
+    "shop/redact": ("privacy_request", "the shop's data must be erased"),
+    "customers": ("customer", "a customer record is no sale"),
+}
+_UNKNOWN = ("unknown_topic", "the topic tells of no order")
+
+
+def _choice(name: str, words: str, *choices: str) -> Setting:
+    return Setting(name, words, kind="choice", default=choices[0], choices=choices)
+
+
+class Shopify(Store):
+    """Paid (or placed) orders, whichever of the order topics tells of them first."""
+
+    slug = "shopify"
+    label = "Shopify"
+    guide = (
+        "Shopify admin > Settings > Notifications > Webhooks: create 'Order payment' and 'Order creation', "
+        "format JSON; the signing secret is shown on that page.\n"
+        "Webhooks made by an app are signed with the app's client secret, which is a different one."
+    )
+    settings = (
+        _choice(
+            "trigger", "When an order counts: paid, or placed (cash on delivery at once)", "paid", "placed"
+        ),
+        _choice(
+            "currency_side",
+            "Amounts as the buyer paid them (presentment, what the pixel reports) or in the shop's currency",
+            "presentment",
+            "shop",
+        ),
+        Setting(
+            "domain",
+            "The shop's own name.myshopify.com; hooks that name another shop are then quarantined",
+            pattern=r"[a-z0-9][a-z0-9-]*\.myshopify\.com",
+            example="example-store.myshopify.com",
+        ),
+        Setting("test_orders", "Count orders of the payment test mode", kind="bool", default="false"),
+        _choice("pos", "Point of sale orders: send or skip", "send", "skip"),
+        _choice("drafts", "Draft orders and others made by staff: send or skip", "send", "skip"),
+        _choice("renewals", "Orders that a subscription makes by itself: skip or send", "skip", "send"),
+        Setting(
+            "api_apps",
+            "Apps whose orders count though no browser placed them: app ids or source names",
+            kind="list",
+            example="16818700281,marketplace",
+        ),
+        Setting(
+            "web_apps",
+            "Apps that are your own storefronts, such as a headless shop: app ids or source names",
+            kind="list",
+            example="12875497473",
+        ),
+        _choice("zero_total", "Orders with nothing to pay: send or skip", "send", "skip"),
+        _choice(
+            "gift_cards",
+            "Gift cards sold: include in the value, or exclude since what they pay for counts later",
+            "include",
+            "exclude",
+        ),
+    )
+
+    def verify(self, hook: Hook, secrets: Sequence[Secret]) -> int:
+        written = _header(hook, "hmac-sha256")
+        keys = (secret.encode("utf-8", "surrogateescape") for secret in secrets)
+        index = signing.matching(keys, hook.body, [signing.from_base64(written)])
+        if index is not None:
+            return index
+        if not any(secrets):
+            raise Unverified("no secret is configured")
+        if not written:
+            raise Unverified("the X-Shopify-Hmac-Sha256 header is missing")
+        # The most frequent cause by far, so the log names it.
+        raise Unverified("no secret fits; webhooks made in the admin have another one than the app's")
+
+    def topic(self, hook: Hook) -> str:
+        return text(_header(hook, "topic"), 100).lower()
+
+    def map(self, hook: Hook, body: dict[str, Any], shop: Shop) -> Event:
+        topic = self.topic(hook)
+        if topic not in _ORDER_TOPICS:
+            raise _no_sale(topic, body)
+        order_id = order.identify(body)
+        _check_shop(hook, shop, order_id)
+        order.check_sale(topic, body, shop, order_id)
+        try:
+            return order.purchase(topic, body, shop, order_id)
+        except NotMoney as error:
+            raise Malformed(str(error), order_id=order_id) from error
+
+
+def _header(hook: Hook, name: str) -> str:
+    # Shopify's newer product "Events" sends the same headers without X-.
+    return hook.header(f"x-shopify-{name}") or hook.header(f"shopify-{name}")
+
+
+def _no_sale(topic: str, body: dict[str, Any]) -> NotAnEvent:
+    family = topic.partition("/")[0]
+    reason, detail = _NO_SALE.get(topic) or _NO_SALE.get(family, _UNKNOWN)
+    own = body.get("id") if family == "orders" else ""
+    edited = record(body.get("order_edit")).get("order_id")
+    return NotAnEvent(reason, detail, order_id=first(body.get("order_id"), edited, own, limit=30))
+
+
+def _check_shop(hook: Hook, shop: Shop, order_id: str) -> None:
+    # Shops that share one app share its secret, so the signature cannot tell them apart.
+    domain, named = shop.options["domain"], _header(hook, "shop-domain").strip().lower()
+    if domain and named and named != domain:
+        raise Malformed("the hook names another shop than the configured domain", order_id=order_id)

@@ -1,0 +1,309 @@
+"""The Order resource of Shopify (shopify.dev, REST Admin API, 2023-01 to 2026-10) as an event.
+
+Keys go missing with the app's scopes (protected customer data) and with `include_fields`; the same field
+is null, empty or absent from shop to shop. Plain amounts are in the shop's currency; ``…_set`` has both.
+"""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from integrations import money, untrusted
+from integrations.consent import from_attributes
+from integrations.event import Buyer, Event, Line, Origin
+from integrations.money import NotMoney
+from integrations.store import Malformed, NotAnEvent, Shop
+from integrations.untrusted import first, record, records, text
+
+# "Send test notification" and `shopify app webhook trigger` always send this order.
+_TEST_NOTIFICATION = "820982911946154508"
+
+# Orders that were paid once; `total_price` stays as it was when they are refunded.
+_PAID = frozenset({"paid", "partially_refunded", "refunded"})
+_PAYMENT_GONE = frozenset({"voided", "expired"})
+
+# `app_id` and `source_name` of Shopify's own channels; other apps have a number as their source_name.
+_SOURCE_OF_APP = {"580111": "web", "1354745": "shopify_draft_order", "129785": "pos"}
+_ORIGINS: dict[str, Origin] = {
+    "": "web",
+    "web": "web",
+    "580111": "web",
+    "iphone": "web",
+    "android": "web",
+    "pos": "pos",
+    "shopify_draft_order": "staff",
+}
+
+# Keys that other resources have and an order has not.
+_FOREIGN = frozenset({"order_edit", "refund_line_items", "abandoned_checkout_url"})
+
+# Paid longer after the order than this (seconds), the order would be too old for windows of 7 days.
+_LATE = 6 * 86_400
+
+# `landing_site` is cut after this many characters, wherever that falls.
+_LANDING_CUT = 255
+
+_ZERO = Decimal(0)
+
+
+def identify(body: dict[str, Any]) -> str:
+    """The order's id as decimal text, or `Malformed` if the body is none: topics are not signed."""
+    gid = text(body.get("admin_graphql_api_id"))
+    if (gid and not gid.startswith("gid://shopify/Order/")) or not _FOREIGN.isdisjoint(body):
+        raise Malformed("the body is not an order, though its topic says so")
+    order_id = text(body.get("id"), 30)
+    if not re.fullmatch(r"[1-9][0-9]*", order_id, re.ASCII):
+        raise Malformed("the order has no id")
+    if "total_price" not in body and "total_price_set" not in body:
+        raise Malformed(
+            "the order has no total; see the webhook's include_fields", order_id=order_id, alarm=True
+        )
+    return order_id
+
+
+def check_sale(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> None:
+    """Raises `NotAnEvent` with the first reason why this order does not count, or not yet."""
+    options, origin = shop.options, _origin(body, shop)
+    status = text(body.get("financial_status"), 40).lower()
+    unpaid = options["trigger"] == "paid" and status not in _PAID
+    unlisted = origin == "api" and not _listed(body, shop, "api_apps")
+    verdicts = (
+        (order_id == _TEST_NOTIFICATION, "test_notification", "Shopify's test notification has arrived"),
+        (body.get("test") is True and not options["test_orders"], "test_order", "it is a test order"),
+        (text(body.get("cancelled_at")), "cancelled", "the order was cancelled"),
+        (status in _PAYMENT_GONE, "payment_gone", f"its payment is {status}"),
+        # The topic is not signed, so orders/paid alone does not make a pending order paid.
+        (unpaid and status, "not_paid", f"its payment is {status}"),
+        # Where the body does not say (include_fields, imports), the topic is all there is.
+        (unpaid and topic != "orders/paid", "payment_unknown", "the order does not say if it is paid"),
+        (origin == "pos" and options["pos"] == "skip", "pos_order", "it was sold at a till"),
+        (origin == "staff" and options["drafts"] == "skip", "draft_order", "it was made by staff"),
+        (origin == "renewal" and options["renewals"] == "skip", "renewal", "a subscription made it"),
+        (unlisted, "unlisted_app", f"made by {_source(body)!r}, which is not among the listed apps"),
+    )
+    for applies, reason, detail in verdicts:
+        if applies:
+            raise NotAnEvent(reason, detail, order_id=order_id)
+
+
+def purchase(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> Event:
+    """The event of an order that counts. Raises `NotMoney`, `Malformed`, or `NotAnEvent` at zero."""
+    side = _side(body, f"{shop.options['currency_side']}_money")
+    value, items = _total(body, side), _bought(body)
+    if shop.options["gift_cards"] == "exclude":
+        cards = [_line_total(item, side) or _ZERO for item in items if item.get("gift_card") is True]
+        value = max(value - sum(cards, _ZERO), _ZERO)
+        items = [item for item in items if item.get("gift_card") is not True]
+    if value == 0 and shop.options["zero_total"] == "skip":
+        raise NotAnEvent("zero_total", "there was nothing to pay", order_id=order_id)
+    origin, attributes = _origin(body, shop), _attributes(body)
+    visit = _visit(body, attributes) if origin == "web" else _visit({}, {})
+    return Event(
+        store=shop.store,
+        shop=shop.slug,
+        key=order_id,
+        order_id=order_id,
+        order_name=text(body.get("name")),
+        event_time=_event_time(topic, body, order_id),
+        value=value,
+        currency=side.currency,
+        origin=origin,
+        names=untrusted.pairs((name, body.get(name)) for name in ("order_number", "checkout_token")),
+        # A renewal may copy the attributes of the first order: its clicks and ids are not this sale's.
+        attributes={} if origin == "renewal" else attributes,
+        landing=visit.landing,
+        landing_at=visit.landing_at,
+        page_url=visit.page_url,
+        referrer=visit.referrer,
+        lines=tuple(_line(item, side) for item in items),
+        buyer=_buyer(body, origin),
+        consent=from_attributes(attributes),
+        discount_codes=_discount_codes(body),
+    )
+
+
+# --- where it came from ----------------------------------------------------------------------------------
+
+
+def _source(body: dict[str, Any]) -> str:
+    return text(body.get("source_name"), 60).lower() or _SOURCE_OF_APP.get(text(body.get("app_id")), "")
+
+
+def _origin(body: dict[str, Any], shop: Shop) -> Origin:
+    source = _source(body)
+    if source.startswith("subscription_contract"):
+        return "renewal"
+    origin = "web" if _listed(body, shop, "web_apps") else _ORIGINS.get(source, "api")
+    # `user_id` is the member of staff who made the order.
+    return "staff" if origin == "web" and text(body.get("user_id")) else origin
+
+
+def _listed(body: dict[str, Any], shop: Shop, option: str) -> bool:
+    listed = shop.options[option]
+    return isinstance(listed, tuple) and not {_source(body), text(body.get("app_id"))}.isdisjoint(listed)
+
+
+def _event_time(topic: str, body: dict[str, Any], order_id: str) -> int:
+    placed = untrusted.moment(body.get("processed_at")) or untrusted.moment(body.get("created_at"))
+    if placed is None:
+        raise Malformed(
+            "the order has no time; see the webhook's include_fields", order_id=order_id, alarm=True
+        )
+    updated = untrusted.moment(body.get("updated_at"))
+    # Paid weeks later (invoice, cash on delivery): that is today's sale. An orders/updated never is: an
+    # old order is touched for any reason.
+    if topic == "orders/paid" and updated and updated - placed > _LATE:
+        return updated
+    return placed
+
+
+# --- money -----------------------------------------------------------------------------------------------
+
+
+class _Side(NamedTuple):
+    """One of the order's two currencies; ``plain`` if the fields that are not sets are in it too."""
+
+    name: str
+    currency: str
+    plain: bool
+
+
+def _side(body: dict[str, Any], wanted: str) -> _Side:
+    """The wanted side if the total is there in it, else the shop's: never one's value in the other."""
+    total = record(record(body.get("total_price_set")).get(wanted))
+    try:
+        money.amount(total.get("amount"))
+        code = money.currency(total.get("currency_code"))
+    except NotMoney:
+        return _Side("shop_money", money.currency(body.get("currency")), plain=True)
+    return _Side(wanted, code, plain=code == text(body.get("currency")).upper())
+
+
+def _amount(item: dict[str, Any], field: str, side: _Side) -> Decimal | None:
+    both = record(record(item.get(f"{field}_set")).get(side.name))
+    in_set = text(both.get("currency_code")).upper() == side.currency
+    for usable, written in ((in_set, both.get("amount")), (side.plain, item.get(field))):
+        try:
+            if usable:
+                return money.amount(written)
+        except NotMoney:
+            continue
+    return None
+
+
+def _total(body: dict[str, Any], side: _Side) -> Decimal:
+    # Not `current_total_price`, which a refund brings down to 0.00.
+    total = _amount(body, "total_price", side)
+    if total is None or total < 0:
+        raise NotMoney("the total of the order is not an amount")
+    return total
+
+
+def _bought(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return [item for item in records(body.get("line_items")) if _quantity(item) > 0]
+
+
+def _quantity(item: dict[str, Any]) -> int:
+    # Not `current_quantity`: like the total, it is what was bought.
+    return untrusted.integer(item.get("quantity"), 1)
+
+
+def _line_total(item: dict[str, Any], side: _Side) -> Decimal | None:
+    """Price times quantity less the discounts; includes tax if the shop's prices do."""
+    price = _amount(item, "price", side)
+    if price is None:
+        return None
+    discounts = [_amount(part, "amount", side) or _ZERO for part in records(item.get("discount_allocations"))]
+    return max(price * _quantity(item) - sum(discounts, _ZERO), _ZERO)
+
+
+def _line(item: dict[str, Any], side: _Side) -> Line:
+    total = _line_total(item, side)
+    return Line(
+        product_id=text(item.get("product_id")),
+        variant_id=text(item.get("variant_id")),
+        sku=text(item.get("sku")),
+        title=first(item.get("title"), item.get("name")),
+        quantity=_quantity(item),
+        unit_price=None if total is None else total / _quantity(item),
+        gift_card=item.get("gift_card") is True,
+    )
+
+
+def _discount_codes(body: dict[str, Any]) -> tuple[str, ...]:
+    codes = (text(discount.get("code"), 255) for discount in records(body.get("discount_codes")))
+    return tuple(code for code in codes if code)  # a manual discount has an empty one
+
+
+# --- the buyer and their visit ---------------------------------------------------------------------------
+
+
+def _buyer(body: dict[str, Any], origin: Origin) -> Buyer:
+    customer, client = record(body.get("customer")), record(body.get("client_details"))
+    billing, shipping = record(body.get("billing_address")), record(body.get("shipping_address"))
+    home = record(customer.get("default_address"))
+    address = _having((billing, shipping, home), "city", "zip", "country_code")
+    person = _having((billing, shipping, customer, home), "first_name", "last_name")
+    country = text(address.get("country_code"), 2).upper()
+    province, code = address.get("province"), address.get("province_code")
+    phones = (item.get("phone") for item in (body, billing, shipping, customer))
+    # A draft carries the browser of staff, an app's order that of a server.
+    shoppers = origin == "web" and _source(body)
+    return Buyer(
+        email=first(body.get("email"), body.get("contact_email"), customer.get("email")),
+        phone=first(*phones),
+        first_name=text(person.get("first_name")),
+        last_name=text(person.get("last_name")),
+        city=text(address.get("city")),
+        region=first(code, province) if country == "US" else first(province, code),
+        postcode=text(address.get("zip")),
+        country=country if re.fullmatch(r"[A-Z]{2}", country) else "",
+        customer_id=text(customer.get("id")),
+        ip=first(body.get("browser_ip"), client.get("browser_ip")) if shoppers else "",
+        user_agent=text(client.get("user_agent")) if shoppers else "",
+    )
+
+
+def _having(items: Sequence[dict[str, Any]], *names: str) -> dict[str, Any]:
+    return next((item for item in items if any(text(item.get(name)) for name in names)), {})
+
+
+def _attributes(body: dict[str, Any]) -> dict[str, str]:
+    """The cart attributes. A real boolean becomes text: a consent of false must not become unknown."""
+    pairs = ((item.get("name"), item.get("value")) for item in records(body.get("note_attributes")))
+    return untrusted.pairs(
+        (name, str(value).lower() if isinstance(value, bool) else value) for name, value in pairs
+    )
+
+
+class _Visit(NamedTuple):
+    landing: dict[str, str]
+    landing_at: int | None
+    page_url: str
+    referrer: str
+
+
+def _visit(body: dict[str, Any], attributes: dict[str, str]) -> _Visit:
+    landing = _landing(text(body.get("landing_site")))
+    # When the visit began is not known; the creation of the order is the nearest there is.
+    created = untrusted.moment(body.get("created_at")) if landing else None
+    return _Visit(
+        landing=landing,
+        landing_at=created * 1000 if created else None,
+        page_url=_page_url(attributes),
+        referrer=untrusted.page(text(body.get("referring_site"))),
+    )
+
+
+def _landing(site: str) -> dict[str, str]:
+    if len(site) >= _LANDING_CUT:  # then the last parameter may be half of one, and half a click id is none
+        site = re.sub(r"[?&][^?&]*\Z", "", site)
+    return untrusted.query(site)
+
+
+def _page_url(attributes: dict[str, str]) -> str:
+    names = ("event_source_url", "_event_source_url", "page_url", "_page_url")
+    page = untrusted.page(first(*(attributes.get(name) for name in names)))
+    # The paths of the thank-you and the order status page hold the key that opens them.
+    return re.sub(r"/(?:orders|checkouts)/.*", "/", page, flags=re.DOTALL)
