@@ -156,7 +156,7 @@ def region(written: str, order_country: str, rules: Rules) -> str:
 
 def postcode(written: str, order_country: str, rules: Rules) -> str:
     """A postal code. Leading zeros stay; five digits in the US unless it is wanted as written."""
-    tidy = _ascii_digits(unicodedata.normalize("NFKC", _tidy(written)))
+    tidy = _ascii_digits(_tidy(unicodedata.normalize("NFKC", written)))
     compact = re.sub(r"[^a-z0-9]", "", tidy.lower(), flags=re.ASCII)
     if not compact.strip("0") or not any(sign.isdigit() for sign in compact):
         return ""
@@ -266,7 +266,9 @@ def _kept(text: str, kinds: str) -> str:
         for sign in text
         if unicodedata.category(sign)[0] in kinds and not "\ufe00" <= sign <= "\ufe0f" and sign != "\u20e3"
     ]
-    return "".join(kept) if any(unicodedata.category(sign)[0] != "M" for sign in kept) else ""
+    if all(unicodedata.category(sign)[0] == "M" for sign in kept):
+        return ""
+    return unicodedata.normalize("NFC", "".join(kept))  # what stood between a letter and its accent is gone
 
 
 def _ascii_digits(text: str) -> str:
@@ -298,4 +300,4 @@ def _parsed(number: str, order_country: str) -> phonenumbers.PhoneNumber | None:
 def _is_placeholder(parsed: phonenumbers.PhoneNumber) -> bool:
     """0000000000, 1111111111, 123456789: typed to get past a form."""
     digits = phonenumbers.national_significant_number(parsed)
-    return len(set(digits)) == 1 or digits in "01234567890123456789"
+    return len(set(digits)) == 1 or digits in "1234567890"
