@@ -6,7 +6,7 @@ by its own file in `integrations`; nothing here knows any of them by name.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -88,11 +88,13 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     reading = accounts.Reading(reader.findings, production=production)
     found_accounts = _accounts(environ, file, reading)
     settings = _settings(reader, env, found_accounts, _shops(environ, file, reading, found_accounts))
-    if production and not reader.read("RELAY_EMBEDDED", values.boolean):
+    if not reader.read("RELAY_EMBEDDED", values.boolean) and production:
         reader.findings.problems += _embedded_in_production(reader)
+    unknown = _unknown(environ, file.variables)
     if reader.findings.problems:
-        raise BadSettings(tuple(reader.findings.problems))
-    warnings = (*reader.findings.warnings, *_oddities(settings), *_unknown(environ, file.variables))
+        # What is missing is often there under a misspelled name.
+        raise BadSettings(_lines([*reader.findings.problems, *unknown]))
+    warnings = _lines([*reader.findings.warnings, *_oddities(settings), *unknown])
     return msgspec.structs.replace(settings, warnings=warnings)
 
 
@@ -110,7 +112,9 @@ def describe(settings: Settings) -> list[tuple[str, str]]:
 def _shop(settings: Settings, shop: Shop) -> str:
     receivers = ", ".join(shop.accounts) or "nobody"
     address = f"{settings.public_url}/webhooks/{shop.store}/{shop.slug}"
-    return f"{address}, sends to {receivers}{_options(shop.options)}"
+    templates = "".join(f", event_id for {slug}: {text}" for slug, text in shop.event_ids.items())
+    secrets = "set" if shop.secrets else "not set"
+    return f"{address}, sends to {receivers}{templates}, webhook_secrets={secrets}{_options(shop.options)}"
 
 
 def _common(settings: Settings, variable: Variable) -> str:
@@ -203,8 +207,8 @@ def _settings(
         lease_seconds=reader.seconds("RELAY_LEASE_SECONDS", 1, 3_600),
         sweep_seconds=reader.seconds("RELAY_SWEEP_SECONDS", 0.1, 3_600),
         retention_days=reader.integer("RELAY_RETENTION_DAYS", 1, 3_650),
-        max_body_bytes=reader.integer("RELAY_MAX_BODY_BYTES", 65_536, 64 * 1024 * 1024),
-        web_workers=reader.integer("WEB_CONCURRENCY", 1, 64),
+        max_body_bytes=reader.integer("RELAY_MAX_BODY_BYTES", 1_024, 64 * 1024 * 1024),
+        web_workers=reader.integer("WEB_CONCURRENCY", 1, 256),
         web_threads=reader.integer("RELAY_WEB_THREADS", 1, 1_024),
         worker_processes=reader.integer("RELAY_WORKERS", 1, 64),
         shops=shops,
@@ -267,6 +271,13 @@ def _oddities(settings: Settings) -> list[str]:
             "RELAY_DATA_DIR"
         )
     return found
+
+
+def _lines(sentences: Iterable[str]) -> tuple[str, ...]:
+    """Each sentence once and on one line: names may be a file's keys, with anything in them."""
+    return tuple(
+        dict.fromkeys("".join(c if c.isprintable() else "?" for c in sentence) for sentence in sentences)
+    )
 
 
 def _unknown(environ: Mapping[str, str], named: frozenset[str]) -> list[str]:

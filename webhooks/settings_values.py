@@ -112,6 +112,8 @@ def slug(written: str) -> str:
 
 def directory(written: str) -> Path:
     """An absolute path; a relative one starts at the working directory."""
+    if "?" in written:
+        raise BadValue("must not hold a question mark: in a database's address it ends the path")
     try:
         return Path.cwd() / Path(printable(written)).expanduser()
     except RuntimeError:
@@ -151,7 +153,7 @@ def split_url(written: str) -> SplitResult:
     except ValueError:
         port_is_sane = False
     if not port_is_sane or any(blank in written for blank in " \t\\"):
-        raise BadValue("is not an address")
+        raise BadValue("is not an address (in a password, write # as %23, / as %2F, ? as %3F, @ as %40)")
     return parts
 
 
@@ -215,11 +217,11 @@ def database_url(written: str, *, production: bool, embedded: Path) -> Secret:
         return _sqlite_url(written)
     if parts.scheme not in {"postgres", "postgresql", "postgresql+psycopg"} or len(parts.path) < 2:
         raise BadValue("must be postgresql://user:password@host/name or sqlite:///file")
-    query = parts.query
+    rest = written.partition("://")[2]
     on_network = bool(parts.hostname) and not is_loopback(parts.hostname)
-    if production and on_network and "sslmode" not in parse_qs(query):
-        query = "&".join(filter(None, (query, "sslmode=require")))
-    return Secret(parts._replace(scheme="postgresql+psycopg", query=query).geturl())
+    if production and on_network and "sslmode" not in parse_qs(parts.query):
+        rest += f"{'&' if '?' in rest else '?'}sslmode=require"
+    return Secret(f"postgresql+psycopg://{rest}")
 
 
 def _sqlite_url(written: str) -> Secret:

@@ -165,7 +165,7 @@ def _of_store(store: Store) -> list[Variable]:
 
 
 def _variable(adapter: Store | Destination, setting: Setting) -> Variable:
-    required = " Required." if setting.required and not setting.default else ""
+    required = f" Required for {adapter.label}." if setting.required and not setting.default else ""
     choices = ", ".join(filter(None, setting.choices))
     return Variable(
         name=accounts.variable(adapter.slug, setting.name),
