@@ -116,7 +116,7 @@ def test_a_tampered_signature_is_refused(store: Store) -> None:
     hook = signed(store, body)
     assert store.verify(hook, [Secret(SECRET)]) == 0
     for name in signature_headers(store, body):
-        for value in {*tampered(hook.headers[name])} - {hook.headers[name]}:
+        for value in tampered(hook.headers[name]):
             refused(store, Hook({**hook.headers, name: value}, body, NOW), SECRET)
         rest = {key: value for key, value in hook.headers.items() if key != name}
         refused(store, Hook(rest, body, NOW), SECRET)
