@@ -343,6 +343,16 @@ def test_the_order_id_within_metadata(key: str) -> None:
     assert read(sample(PAID, changes)).order_id == "A-1"
 
 
+def test_a_shop_may_name_where_its_order_id_stands() -> None:
+    body = sample(PAID, {"client_reference_id": "referral-7", "metadata": {"order": "A-1"}})
+    for keys, expected in (
+        (("order", "client_reference_id"), "A-1"),
+        (("client_reference_id",), "referral-7"),
+    ):
+        shop = samples.shop(STORE, SECRET, order_id_keys=list(keys))
+        assert STORE.read(hook(body), shop).order_id == expected
+
+
 def test_the_order_id_without_any_of_the_shops_own() -> None:
     changes = {"client_reference_id": "", "metadata": None}
     assert read(sample(PAID, changes)).order_id == "pi_3ExampleIntent000000001"

@@ -27,7 +27,7 @@ _ID = re.compile(r"[A-Za-z0-9_]{1,255}", re.ASCII)
 
 
 class Stripe(Store):
-    """Stripe's webhook endpoints and event destinations, also those of Connect platforms."""
+    """Stripe's webhook endpoints and event destinations, with Connect too."""
 
     slug = "stripe"
     label = "Stripe"
@@ -54,9 +54,10 @@ class Stripe(Store):
         ),
         Setting(
             "order_id_keys",
-            "Metadata keys that may hold your order id when there is no client_reference_id, best first",
+            "Where your order id stands, best first: client_reference_id (not if it holds a customer's "
+            "or referral's id) and keys of metadata; else it is Stripe's own id of the payment",
             kind="list",
-            default="order_id,orderId,order,reference",
+            default="client_reference_id,order_id,orderId,order,reference",
         ),
         Setting(
             "renewals",

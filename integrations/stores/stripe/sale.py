@@ -61,7 +61,7 @@ def read_sale(body: dict[str, Any], found: dict[str, Any], kind: Kind, shop: Sho
     return Event(
         store=shop.store,
         shop=shop.slug,
-        # The accounts of a Connect platform may share an endpoint.
+        # With Connect, several accounts may share an endpoint.
         key=":".join(filter(None, (account(body), sale.key))),
         order_id=order,
         order_name=text(found.get("number"), 100),
@@ -88,10 +88,10 @@ def order_id(found: dict[str, Any], shop: Shop) -> str:
     if found.get("billing_reason") == "subscription_create":
         metadata = _metadata(found)
     keys = shop.options.get("order_id_keys")
+    named = {**metadata, "client_reference_id": found.get("client_reference_id")}
     kind = text(found.get("object"))
     return first(
-        found.get("client_reference_id"),
-        *(metadata.get(key) for key in (keys if isinstance(keys, tuple) else ())),
+        *(named.get(key) for key in (keys if isinstance(keys, tuple) else ())),
         "" if kind == "invoice" else _id(found.get("payment_intent")),
         _id(found) if kind in _READERS else "",
         limit=255,
