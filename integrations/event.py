@@ -153,7 +153,7 @@ def event_id(event: Event, template: str = DEFAULT_EVENT_ID) -> str:
     ``{name}`` is replaced by that name of the order, ``{meta:KEY}`` by what the storefront attached under
     KEY, ``{a|b}`` by the first of them that is not empty. Time, attempt and topic are not available: the
     id must be the same whenever it is made. An order that lacks a name which the template needs (a draft
-    has no checkout token) gets its order id, since no browser has seen it either.
+    has no checkout token) gets its order id in that place, since no browser has seen it either.
     """
     fields = {**event.names, "order_id": event.order_id, "order_name": event.order_name, "shop": event.shop}
 
@@ -161,7 +161,7 @@ def event_id(event: Event, template: str = DEFAULT_EVENT_ID) -> str:
         kind, _, key = name.partition(":")
         return event.attributes.get(key, "") if kind == "meta" else fields.get(name, "")
 
-    return _fill(template, look_up) or event.order_id
+    return _fill(template, look_up, missing=event.order_id)
 
 
 def item_id(line: Line, template: str = DEFAULT_ITEM_ID, *, country: str = "") -> str:
@@ -172,7 +172,9 @@ def item_id(line: Line, template: str = DEFAULT_ITEM_ID, *, country: str = "") -
         "sku": line.sku,
         "country": country,
     }
-    return _fill(template, lambda name: fields.get(name, ""))
+    if not all(any(fields.get(name) for name in group) for group in _alternatives(template)):
+        return ""
+    return _fill(template, lambda name: fields.get(name, ""), missing="")
 
 
 def _alternatives(template: str) -> Iterator[list[str]]:
@@ -190,10 +192,8 @@ def _check(template: str, known: Callable[[str], bool]) -> str:
     return template
 
 
-def _fill(template: str, look_up: Callable[[str], str]) -> str:
-    for group in _alternatives(template):
-        if not any(look_up(name) for name in group):
-            return ""
-    return _PLACEHOLDER.sub(
-        lambda match: next(value for name in match[1].split("|") if (value := look_up(name))), template
-    )
+def _fill(template: str, look_up: Callable[[str], str], *, missing: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        return next((found for name in match[1].split("|") if (found := look_up(name))), missing)
+
+    return _PLACEHOLDER.sub(value, template)

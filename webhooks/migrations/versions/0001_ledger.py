@@ -83,7 +83,7 @@ def upgrade() -> None:
         sa.Column("previous_batch", sa.Text(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("ambiguous", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("ambiguous", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("first_sent_at", sa.BigInteger(), nullable=True),
