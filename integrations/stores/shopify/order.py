@@ -80,7 +80,7 @@ def check_sale(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> N
         (origin == "pos" and options["pos"] == "skip", "pos_order", "it was sold at a till"),
         (origin == "staff" and options["drafts"] == "skip", "draft_order", "it was made by staff"),
         (origin == "renewal" and options["renewals"] == "skip", "renewal", "a subscription made it"),
-        (unlisted, "unlisted_app", f"made by {_source(body)!r}, which is not among the listed apps"),
+        (unlisted, "unlisted_app", f"made by {_source(body)!r}, which neither api_apps nor web_apps names"),
     )
     for applies, reason, detail in verdicts:
         if applies:
