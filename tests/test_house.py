@@ -288,3 +288,12 @@ def test_every_module_can_be_imported() -> None:
     for path in sources(*PACKAGES):
         if "versions" not in path.parts and path.stem not in {"env", "__main__"}:
             import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+
+
+@pytest.mark.parametrize("name", ["app.json", "render.yaml", "Dockerfile"])
+def test_a_host_sets_variables_that_exist(name: str) -> None:
+    """A misspelled one would be silently without effect."""
+    known = {variable.name for variable in variables()}
+    found = set(re.findall(r"\b(?:RELAY|DATABASE|REDIS|SENTRY)_[A-Z_]+\b", (ROOT / name).read_text()))
+    assert found
+    assert found <= known
