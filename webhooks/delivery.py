@@ -24,7 +24,7 @@ from webhooks.discretion import Fact
 from webhooks.holds import Held
 from webhooks.leases import Claimed, Settled
 from webhooks.relay import Relay, fingerprint
-from webhooks.transport import Transport
+from webhooks.transport import TOTAL_SECONDS, Transport
 from webhooks.vault import Sealed
 
 log = reporting.logger(__name__)
@@ -77,6 +77,7 @@ class Drain:
         """Ends the threads."""
         for pool in self._pools.values():
             pool.shutdown()
+        self.transport.close()
 
     # --- claim -------------------------------------------------------------------------------------------
 
@@ -291,9 +292,15 @@ def _halves(parcel: Parcel) -> list[Parcel]:
 def _tell(account: Account, settled: Settled, outcome: Outcome) -> None:
     facts: dict[str, Fact] = {"account": account.slug, "delivery": settled.delivery, "reason": outcome.reason}
     if settled.state in {"refused", "expired"}:
-        reporting.alert(settled.state, f"A delivery ended as {settled.state}", error=None, **facts)
+        reporting.alert(settled.state, "A delivery ended for good, undelivered", error=None, **facts)
     else:
         log.info("delivery closed", **facts, state=settled.state, trace=outcome.trace)
+
+
+def open_drain(relay: Relay, stopping: threading.Event) -> Drain:
+    """A drain with a transport whose deadline ends well before the lease does."""
+    seconds = min(TOTAL_SECONDS, 0.8 * relay.settings.lease_seconds)
+    return Drain(relay, Transport(connections=IN_FLIGHT, total_seconds=seconds), stopping)
 
 
 # --- the job -----------------------------------------------------------------------------------------------
@@ -310,7 +317,7 @@ def install(drain: Drain | None) -> None:
 def deliver() -> None:
     """The job: looks into the ledger and delivers what is due."""
     if _drain is None:
-        install(Drain(Relay(settings.load()), Transport(), threading.Event()))
+        install(open_drain(Relay(settings.load()), threading.Event()))
     assert _drain is not None  # noqa: S101
     jobs.answered(_drain.relay.redis_url)
     if _drain.run(jobs.DRAIN_SECONDS):

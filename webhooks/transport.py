@@ -78,6 +78,7 @@ class Transport:
     """Keep-alive connections, shared by the threads of one process. Close it when done."""
 
     def __init__(self, *, connections: int = 8, total_seconds: float = TOTAL_SECONDS) -> None:
+        """``total_seconds`` must stay below the lease of what is sent, or somebody else sends it too."""
         self._total = total_seconds
         self._pools = PoolManager(
             num_pools=32,

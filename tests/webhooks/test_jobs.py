@@ -1,0 +1,142 @@
+"""The queue: a real Valkey, a real worker, and an attacker who can write to both."""
+
+import json
+import os
+import signal
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from webhooks import delivery, jobs
+
+JOB = "rq:job:attack"
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def delivered(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the job ran."""
+    times: list[float] = []
+    monkeypatch.setattr(delivery, "deliver", lambda: times.append(time.monotonic()))
+    return times
+
+
+def work_for(redis_url: str, seconds: float) -> None:
+    """Runs the worker in this process, as the command does, until a SIGTERM after that time."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    timer.start()
+    try:
+        jobs.work(redis_url, lambda: None)
+    finally:
+        timer.cancel()
+        for number, handle in before.items():
+            signal.signal(number, handle)
+
+
+def test_a_call_wakes_a_worker(redis_url: str, delivered: list[float]) -> None:
+    assert jobs.Wake(redis_url).now()
+    work_for(redis_url, 1.0)
+    assert len(delivered) == 1
+
+
+def test_many_calls_are_one_job(redis_url: str, delivered: list[float]) -> None:
+    wake = jobs.Wake(redis_url)
+    for _ in range(50):
+        wake()
+    deadline = time.monotonic() + 2
+    while not wake.waiting() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert wake.waiting() == 1
+
+
+def test_a_call_after_the_answer_rings_again(redis_url: str) -> None:
+    wake = jobs.Wake(redis_url)
+    assert [wake.now(), wake.now()] == [True, False]
+    jobs.answered(redis_url)
+    assert wake.now()
+
+
+def test_a_dead_redis_costs_the_caller_nothing() -> None:
+    wake = jobs.Wake("redis://127.0.0.1:9/0")
+    began = time.monotonic()
+    for _ in range(100):
+        wake()
+    assert time.monotonic() - began < 0.2
+    assert wake.now() is False
+    assert wake.waiting() is None
+
+
+def test_the_job_holds_no_data(redis_url: str, redis: Redis) -> None:
+    jobs.enqueue(redis)
+    [key] = list(redis.scan_iter("rq:job:*"))
+    stored = {name.decode(): value for name, value in redis.hgetall(key).items()}  # type: ignore[misc,union-attr]
+    assert json.loads(zlib.decompress(stored["data"])) == [jobs.DELIVER, None, [], {}]
+    assert stored["description"] == b"deliver what is due"
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        {"data": json.dumps(["os.system", None, ["touch {file}"], {}])},
+        {"data": json.dumps([jobs.DELIVER, None, ["{file}"], {}])},
+        {"data": "cos\nsystem\n(S'touch {file}'\ntR."},
+        {"data": "not json"},
+        {"data": json.dumps(["os.system", None, [], {}]), "failure_callback_name": "os.getcwd"},
+        {
+            "data": json.dumps([jobs.DELIVER, None, [], {}]),
+            "success_callback_name": "tests.webhooks.test_jobs.leave_a_mark",
+        },
+    ],
+    ids=["other function", "arguments", "pickle", "rubbish", "failure callback", "success callback"],
+)
+def test_whoever_writes_to_redis_runs_nothing(
+    attack: dict[str, str],
+    redis_url: str,
+    redis: Redis,
+    delivered: list[float],
+    tmp_path: "os.PathLike[str]",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mark = os.path.join(tmp_path, "mark")  # noqa: PTH118
+    monkeypatch.setattr("tests.webhooks.test_jobs.MARK", mark)
+    fields = {name: value.replace("{file}", mark) for name, value in attack.items()}
+    redis.hset(JOB, mapping={"status": "queued", "origin": jobs.QUEUE, **fields})
+    redis.rpush(f"rq:queue:{jobs.QUEUE}", "attack")
+    redis.rpush(f"rq:queue:{jobs.QUEUE}", "unknown-job")
+    jobs.enqueue(redis)
+    work_for(redis_url, 2.5)
+    assert not os.path.exists(mark)  # noqa: PTH110
+    assert delivered, "the worker goes on after what is not ours"
+
+
+MARK = ""
+
+
+def leave_a_mark(*_: object) -> None:
+    with open(MARK, "w") as file:  # noqa: PTH123
+        file.write("executed")
+
+
+def test_a_worker_survives_a_restart_of_redis(redis_url: str, redis: Redis, delivered: list[float]) -> None:
+    def disturb() -> None:
+        time.sleep(0.5)
+        redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes")
+        redis.flushall()
+        time.sleep(0.3)
+        jobs.enqueue(redis)
+
+    threading.Thread(target=disturb).start()
+    work_for(redis_url, 5.0)
+    assert delivered

@@ -1,0 +1,178 @@
+"""The sweep: what was never woken, what is too old, what must be forgotten, what a hook only named."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+from redis import Redis
+from sqlalchemy import select, update
+
+from tests.webhooks.conftest import SAMPLES, Environment
+from webhooks import app, completion
+from webhooks.clock import DAY, now_ms
+from webhooks.delivery import Drain, open_drain
+from webhooks.relay import Relay
+from webhooks.sandbox import stripe_sender
+from webhooks.schema import accounts, deliveries, events, hooks
+from webhooks.sweep import Sweep
+
+Post = Callable[..., Any]
+STRIPE_SECRET = "whsec_for_tests_only"
+
+
+@pytest.fixture
+def sweep(relay: Relay) -> Iterator[Sweep]:
+    made = Sweep(relay)
+    yield made
+    made.transport.close()
+
+
+def test_an_order_that_woke_nobody_is_found(relay: Relay, sweep: Sweep, post: Post, order: Any) -> None:
+    post(order)
+    with Redis.from_url(relay.redis_url) as redis:
+        redis.flushall()
+    sweep.once()
+    assert relay.wake.waiting()
+
+
+def test_a_lost_job_is_rung_again_although_the_flag_stands(
+    relay: Relay, sweep: Sweep, post: Post, order: Any
+) -> None:
+    post(order)
+    sweep.once()
+    with Redis.from_url(relay.redis_url) as redis:
+        redis.delete("rq:queue:purchase-relay")
+    sweep.once()
+    assert relay.wake.waiting() == 1
+
+
+def test_nothing_due_wakes_nobody(relay: Relay, sweep: Sweep) -> None:
+    sweep.once()
+    assert relay.wake.waiting() == 0
+
+
+def test_two_sweeps_do_no_harm(relay: Relay, sweep: Sweep, post: Post, order: Any) -> None:
+    post(order)
+    threads = [threading.Thread(target=sweep.once) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (relay.wake.waiting() or 0) >= 1
+
+
+def test_what_became_too_old_while_it_was_held_ends_visibly(
+    relay: Relay, sweep: Sweep, post: Post, order: Any
+) -> None:
+    post(order)
+    with relay.database.write() as db:
+        db.execute(update(deliveries).values(state="held", expires_at=now_ms() - 1))
+    sweep.once()
+    with relay.database.read() as db:
+        row = db.execute(select(deliveries)).mappings().one()
+    assert (row["state"], row["reason"]) == ("expired", "too_old")
+
+
+def test_retention_blanks_what_is_personal_and_keeps_the_facts(
+    relay: Relay, sweep: Sweep, post: Post, order: Any
+) -> None:
+    post(order)
+    post(order | {"id": 99, "financial_status": "pending"})
+    long_ago = now_ms() - (relay.settings.retention_days + 1) * DAY
+    with relay.database.write() as db:
+        db.execute(update(events).values(received_at=long_ago))
+        db.execute(update(hooks).values(received_at=long_ago))
+    sweep.tidy()
+    with relay.database.read() as db:
+        assert db.execute(select(events.c.sealed)).scalar_one() is not None, "it still waits to be sent"
+        db.execute(select(1))
+    with relay.database.write() as db:
+        db.execute(update(deliveries).values(state="delivered"))
+    sweep.tidy()
+    with relay.database.read() as db:
+        event = db.execute(select(events)).mappings().one()
+        kept = db.execute(select(hooks.c.sealed)).scalars().all()
+    assert (event["sealed"], event["order_id"]) == (None, str(order["id"]))
+    assert kept == [None, None]
+
+
+def test_a_held_account_is_looked_at_again(relay: Relay, sweep: Sweep) -> None:
+    with relay.database.write() as db:
+        db.execute(
+            accounts.insert().values(account="meta", destination="meta", state="held", since=0, probe_at=0)
+        )
+    sweep.once()
+    assert relay.wake.waiting() == 1
+
+
+# --- orders that a hook only names -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def thin(environment: Environment, httpserver: HTTPServer) -> bytes:
+    """A Stripe shop with an API key, and a thin event of one of its sessions."""
+    environment |= {
+        "STRIPE_WEBHOOK_SECRETS": STRIPE_SECRET,
+        "STRIPE_API_KEY": "rk_test_key",
+        "STRIPE_API_BASE": httpserver.url_for("/").rstrip("/"),
+        "STRIPE_LIVEMODE": "any",
+    }
+    return (SAMPLES / "stripe/thin_event_v1_checkout_session_completed_DERIVED.json").read_bytes()
+
+
+def take(relay: Relay, body: bytes) -> None:
+    headers = stripe_sender.sign(body, STRIPE_SECRET, topic="", now=int(time.time()))
+    client = app.create_app(relay.settings).test_client()
+    assert client.post("/webhooks/stripe", data=body, headers=headers).status_code == 200
+
+
+def verdict(relay: Relay) -> tuple[str, str]:
+    with relay.database.read() as db:
+        row = db.execute(select(hooks)).mappings().one()
+    return row["verdict"], row["reason"]
+
+
+def session_of(name: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads((Path(SAMPLES) / "stripe" / name).read_text())
+    session: dict[str, Any] = body["data"]["object"]
+    return session
+
+
+def test_a_thin_hook_becomes_an_event(
+    thin: bytes, relay: Relay, sweep: Sweep, httpserver: HTTPServer
+) -> None:
+    session = session_of("checkout_session_completed_paid_2026_DERIVED.json")
+    httpserver.expect_request(f"/v1/checkout/sessions/{session['id']}").respond_with_json(session)
+    take(relay, thin)
+    assert verdict(relay)[0] == "incomplete"
+    sweep.once()
+    assert verdict(relay) == ("event", "")
+    with relay.database.read() as db:
+        assert db.execute(select(events.c.order_id)).scalar_one() == session["client_reference_id"]
+        assert len(db.execute(select(deliveries)).all()) == 1
+
+
+def test_a_store_that_does_not_answer_is_asked_again(
+    thin: bytes, relay: Relay, sweep: Sweep, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/").respond_with_data("", 500)
+    take(relay, thin)
+    for _ in range(completion.TRIES):
+        assert verdict(relay)[0] == "incomplete"
+        with relay.database.write() as db:
+            db.execute(update(hooks).values(due_at=0))
+        sweep.once()
+    assert verdict(relay)[0] == "quarantined"
+    with relay.database.read() as db:
+        assert db.execute(select(hooks.c.sealed)).scalar_one() is not None, "kept, so that it can be retried"
+
+
+def test_a_drain_is_what_a_worker_runs(relay: Relay) -> None:
+    drain: Drain = open_drain(relay, threading.Event())
+    assert drain.run(1) is False
+    drain.close()
