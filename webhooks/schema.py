@@ -77,6 +77,7 @@ hooks = Table(
     Column("sealed", LargeBinary),  # headers and raw body; NULL once retention or erasure took it
     Index("ix_hooks_shop_order_id", "shop", "order_id"),
     Index("ix_hooks_received_at", "received_at"),
+    Index("ix_hooks_shop_verdict", "shop", "verdict"),
     Index(
         "ix_hooks_incomplete",
         "due_at",
@@ -135,8 +136,15 @@ deliveries = Table(
         "ix_deliveries_undone",
         "state",
         "account",
+        "id",
         sqlite_where=text("state <> 'delivered'"),
         postgresql_where=text("state <> 'delivered'"),
+    ),
+    Index(
+        "ix_deliveries_ambiguous",
+        "account",
+        sqlite_where=text("ambiguous = 1"),
+        postgresql_where=text("ambiguous"),
     ),
 )
 

@@ -106,9 +106,17 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_undone",
         "deliveries",
-        ["state", "account"],
+        ["state", "account", "id"],
         unique=False,
         **_partial("state <> 'delivered'"),
+    )
+    op.create_index(
+        "ix_deliveries_ambiguous",
+        "deliveries",
+        ["account"],
+        unique=False,
+        sqlite_where=sa.text("ambiguous = 1"),
+        postgresql_where=sa.text("ambiguous"),
     )
     op.create_table(
         "hooks",
@@ -138,6 +146,7 @@ def upgrade() -> None:
         "ix_hooks_quarantined", "hooks", ["id"], unique=False, **_partial("verdict = 'quarantined'")
     )
     op.create_index("ix_hooks_received_at", "hooks", ["received_at"], unique=False)
+    op.create_index("ix_hooks_shop_verdict", "hooks", ["shop", "verdict"], unique=False)
     op.create_index("ix_hooks_shop_order_id", "hooks", ["shop", "order_id"], unique=False)
     op.create_table(
         "attempts",
