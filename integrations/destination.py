@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from integrations.event import Event
-from integrations.setting import Setting, Value
+from integrations.setting import Secret, Setting, Value
 
 State = Literal["delivered", "retry", "held", "refused", "expired", "suppressed", "broken"]
 """delivered; retry (try again later); held (credentials: the account waits for its owner); refused (for
@@ -80,6 +80,35 @@ class Account(msgspec.Struct, frozen=True):
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+class Token(msgspec.Struct, frozen=True):
+    """A short-lived access token and for how many seconds it is good."""
+
+    value: Secret
+    seconds: int
+
+
+class MatchKey(msgspec.Struct, frozen=True):
+    """One identifier by which a destination may recognise a person, and what became of it in a request.
+
+    ``sent``; ``missing`` (the order does not carry it, or not in a usable form); ``withheld`` (by rule:
+    ``why`` says which).
+    """
+
+    name: str
+    state: Literal["sent", "missing", "withheld"]
+    why: str = ""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A destination in a few words each, for the tables in the guides. Generated, so that they cannot lag."""
+
+    dedup_key: str
+    window: str
+    refunds: str
+    test_mode: str
+    consent: str
+
+
 class Delivery(msgspec.Struct, frozen=True):
     """One event on its way to one account, under the ``event_id`` that was made for it at intake."""
 
@@ -99,6 +128,7 @@ class Destination(ABC):
     """Which events this destination takes; others get no delivery."""
     dedup_seconds: ClassVar[int] = 48 * 3_600
     """For how long after the first send the destination recognises a repetition by its event_id."""
+    summary: ClassVar[Summary]
     guide: ClassVar[str] = ""
     """One line: where to find the account's id and token."""
 
@@ -121,3 +151,37 @@ class Destination(ABC):
     @abstractmethod
     def read(self, count: int, response: Response) -> list[Outcome]:
         """One outcome per delivery of the request, in its order. Never raises for what a network can send."""
+
+    # --- optional: what not every destination has ----------------------------------------------------------
+
+    def exchange(self, account: Account, now: int) -> Request | None:  # noqa: ARG002
+        """The request that trades the account's lasting credentials for a short-lived token, if there is
+        such a step. The transport makes it, keeps the token while it is good, and adds
+        ``Authorization: Bearer`` to the account's requests."""
+        return None
+
+    def read_exchange(self, response: Response) -> Token | Outcome:
+        """The token, or the outcome (held, retry) that the failure to get one means for every delivery."""
+        raise NotImplementedError(f"{self.slug} exchanges nothing")
+
+    def check(self, account: Account, now: int) -> Request | None:  # noqa: ARG002
+        """A request that proves token, account and permission without recording an event; None if the
+        destination has no such thing."""
+        return None
+
+    def read_check(self, response: Response) -> Outcome:
+        """`delivered` if all is well, else why not, with a ``detail`` that says what to do."""
+        raise NotImplementedError(f"{self.slug} has no check")
+
+    def confirm(self, trace: str, account: Account) -> Request | None:  # noqa: ARG002
+        """The request that asks what became of an accepted call (by its trace), where acceptance is not
+        yet the end."""
+        return None
+
+    def read_confirm(self, response: Response) -> Outcome:
+        """`delivered` (processed), `retry` (ask again later) or why it was not processed."""
+        raise NotImplementedError(f"{self.slug} confirms nothing")
+
+    @abstractmethod
+    def match_keys(self, event: Event, account: Account) -> list[MatchKey]:
+        """Every identifier this destination knows, in its own names, and what the event has of it."""

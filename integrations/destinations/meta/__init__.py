@@ -12,9 +12,19 @@ from typing import Any
 
 import msgspec
 
-from integrations.destination import Account, Delivery, Destination, Outcome, Request, Response
+from integrations import matching
+from integrations.destination import (
+    Account,
+    Delivery,
+    Destination,
+    MatchKey,
+    Outcome,
+    Request,
+    Response,
+    Summary,
+)
 from integrations.destinations.meta.answer import verdict
-from integrations.destinations.meta.payload import TOO_BROAD, filled, server_event, user_data
+from integrations.destinations.meta.payload import SOURCES, TOO_BROAD, filled, server_event, user_data
 from integrations.event import DEFAULT_ITEM_ID, Event
 from integrations.setting import Setting
 
@@ -88,6 +98,14 @@ class Meta(Destination):
         ),
     )
 
+    summary = Summary(
+        dedup_key="event_name + event_id, 48 h",
+        window="7 days (62 in a physical store)",
+        refunds="none: a refund cannot be told",
+        test_mode="test_event_code (its events count all the same)",
+        consent="denied: not sent; US states: LDU",
+    )
+
     def window(self, event: Event) -> int:
         """server-event#event-time: 7 days, in a physical store 62."""
         return (62 if event.origin == "pos" else 7) * DAY - MARGIN
@@ -131,3 +149,19 @@ class Meta(Destination):
     def read(self, count: int, response: Response) -> list[Outcome]:
         """Meta answers for the whole request: one verdict, for each of its events."""
         return [verdict(count, response)] * count
+
+    def check(self, account: Account, now: int) -> Request | None:
+        """A request without events: Meta looks at token, version and dataset before it misses them."""
+        request = self.build([], account, now)
+        return msgspec.structs.replace(request, body=b'{"data":[]}')
+
+    def read_check(self, response: Response) -> Outcome:
+        """That only the events are missing means that everything else is in order."""
+        outcome = verdict(0, response)
+        if outcome.state == "refused" and outcome.reason.partition("/")[0] == "100":
+            return Outcome("delivered", detail="token and dataset are accepted", trace=outcome.trace)
+        return outcome
+
+    def match_keys(self, event: Event, account: Account) -> list[MatchKey]:  # noqa: ARG002
+        """customer-information-parameters, in the order in which Meta lists them."""
+        return matching.explain(event, user_data(event).keys(), SOURCES)

@@ -22,6 +22,25 @@ TOO_BROAD = (
     frozenset({"ln", "ge"}),
 )
 
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "em": ("email",),
+    "ph": ("phone",),
+    "fn": ("first_name",),
+    "ln": ("last_name",),
+    "db": ("birth_date",),
+    "ge": ("gender",),
+    "ct": ("city",),
+    "st": ("region",),
+    "zp": ("postcode",),
+    "country": ("country",),
+    "external_id": ("customer_id",),
+    "client_ip_address": ("ip",),
+    "client_user_agent": ("user_agent",),
+    "fbc": ("fbc", "fbclid"),
+    "fbp": ("fbp",),
+}
+"""Meta's match keys and where an order has them."""
+
 # fbp-and-fbc, and the legacy tags of Meta's own parameter builder. A click id may hold dots itself.
 _FBC = re.compile(r"fb\.[0-9]\.(?P<at>[0-9]{13})\.(?P<click>[!-~]{1,500})", re.ASCII)
 _FBP = re.compile(r"fb\.[0-9]\.[0-9]{13}\.[0-9]{1,20}(\.(AQ|Ag|Aw|BA|BQ|Bg|[\w-]{8}))?", re.ASCII)
