@@ -12,11 +12,12 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any, TextIO, cast
 
+import msgspec
 import sentry_sdk
 from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.integrations.dedupe import DedupeIntegration
@@ -27,6 +28,7 @@ from sentry_sdk.integrations.rq import RqIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, DEFAULT_PII_DENYLIST, EventScrubber
 
+from integrations.setting import Secret
 from webhooks import discretion
 from webhooks.discretion import Fact, scrub, withhold
 from webhooks.settings import Settings
@@ -170,9 +172,32 @@ def _heard_lately(cause: tuple[str, ...]) -> bool:
 
 
 def init_sentry(settings: Settings, component: str) -> None:
-    """Starts Sentry for this process (``web``, ``worker``, ...) if a DSN is configured."""
+    """Starts Sentry for this process (``web``, ``worker``, ...) if a DSN is configured.
+
+    With or without one, `scrub` knows every configured secret from here on.
+    """
+    withhold(_secrets_in(settings))
     if settings.sentry_dsn:
         sentry_sdk.init(**sentry_options(str(settings.sentry_dsn), settings.env, component))
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    """Every `Secret` in the settings, and the password of each that is an address."""
+    match value:
+        case Secret():
+            yield value
+            if password := _PASSWORD.search(value):
+                yield password.group(1)
+        case msgspec.Struct():
+            yield from _secrets_in(msgspec.structs.astuple(value))
+        case Mapping():
+            yield from _secrets_in(tuple(value.values()))
+        case tuple():
+            for part in value:
+                yield from _secrets_in(part)
+
+
+_PASSWORD = re.compile(r"://[^\s/@:]*:([^\s/@]+)@")
 
 
 def sentry_options(dsn: str, environment: str, component: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from integrations.store import Malformed
-from webhooks import discretion, reporting
+from webhooks import discretion, reporting, settings
 
 EMAIL, PHONE, TOKEN = "jane.canary@shop.test", "+49 151 23456789", "EAAcanaryZD0123456789abcdef"
 
@@ -215,6 +216,21 @@ def test_scrub_removes_configured_secrets(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(discretion, "_secrets", set())
     reporting.withhold(["correct horse", "abc"])
     assert reporting.scrub("say correct horse or abc") == f"say {discretion.WITHHELD} or abc"
+
+
+def test_scrub_knows_every_configured_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Those of shops and accounts, the keys, and the passwords in addresses."""
+    monkeypatch.setattr(discretion, "_secrets", set())
+    secrets = {
+        "SHOPIFY_WEBHOOK_SECRETS": "pine tree,palm tree",
+        "META_PIXEL_ID": "1234567890",
+        "META_ACCESS_TOKEN": "lake-side-road",
+        "REDIS_URL": "redis://:hill-top@cache.test:6379",
+        "RELAY_DATA_DIR": str(tmp_path),
+    }
+    reporting.init_sentry(settings.load(secrets), "web")
+    for secret in ("pine tree", "palm tree", "lake-side-road", "hill-top"):
+        assert reporting.scrub(f"so {secret} it is") == f"so {discretion.WITHHELD} it is"
 
 
 @pytest.mark.parametrize("piece", ["a", "1", "@", "a@", "/?", "1.", ":0", "token=", " ", "a1-"])
