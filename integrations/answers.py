@@ -109,6 +109,7 @@ _STATUSES = dict.fromkeys((408, 425, 429, 503), _BUSY) | {
 
 _PRIVATE = (
     re.compile(r"\S+@\S+"),
-    re.compile(r"[\w|.-]{24,}"),
+    re.compile(r"(?=[A-Za-z_|-]*[0-9])[\w|-]{16,}"),
+    re.compile(r"(?=[a-z_-]*[A-Z])(?=[A-Z_-]*[a-z])[A-Za-z_-]{20,}"),
     re.compile(r"\+?[0-9][0-9 ()/-]{6,}[0-9]"),
 )

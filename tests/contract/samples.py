@@ -87,7 +87,7 @@ def sender(store: Store) -> Sender:
 
 def shop(store: Store, *secrets: str, **options: str | bool | int | list[str]) -> Shop:
     """A shop of this store with every option at its default, except those given."""
-    declared = {setting.name: _default(setting) for setting in store.settings}
+    declared = {setting.name: default(setting) for setting in store.settings}
     if unknown := options.keys() - declared.keys():
         raise KeyError(f"{store.slug} has no option {sorted(unknown)}")
     given = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
@@ -99,7 +99,8 @@ def shop(store: Store, *secrets: str, **options: str | bool | int | list[str]) -
     )
 
 
-def _default(setting: Setting) -> Value:
+def default(setting: Setting) -> Value:
+    """What the option is when nobody sets it."""
     match setting.kind:
         case "bool":
             return setting.default == "true"

@@ -70,6 +70,7 @@ _WORDS: Mapping[tuple[int, int], tuple[State, str]] = {
     **{(code, _ANY): _LATER for code in (1, 2, 5000, 21009)},  # 21009: the dataset is not ready yet
     **{(code, _ANY): _FEWER for code in (4, 17, 341, 368, 613, *range(80000, 80015))},
     **{(code, _ANY): ("held", "Meta does not accept the access token") for code in (190, 102)},
+    (2635, _ANY): ("held", "this version of the API is gone: set a newer one"),
     (104, _ANY): ("held", "the app demands a proof with every call: set its secret"),
     (100, 33): ("held", "the dataset does not exist, or the access token may not use it"),
     **{(code, _ANY): _RIGHTS for code in (3, 10, *range(200, 300))},
