@@ -5,9 +5,9 @@ The keys come from `RELAY_SECRET_KEYS`; the embedded default makes one and keeps
 readable by its owner only.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -62,7 +62,7 @@ def kept_key(data_dir: Path) -> str:
     path = data_dir / KEY_FILE
     if not path.exists():
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = data_dir / f"{KEY_FILE}.{os.getpid()}"
+        draft = data_dir / f".{uuid4().hex}"
         draft.touch(mode=0o600)
         draft.write_bytes(Fernet.generate_key())
         try:
