@@ -11,7 +11,8 @@ log = reporting.logger(__name__)
 PATIENCE = 1.5
 """Seconds. Shopify hangs up after five; a 503 has to be on its way well before."""
 
-CONNECTIONS = 8
+CONNECTIONS = 4
+"""To the database, per process: small plans allow twenty in all, and a transaction takes milliseconds."""
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",

@@ -17,13 +17,12 @@ import msgspec
 
 from integrations import event as events
 from integrations.destination import Account, Delivery, Destination, Outcome, Response
-from integrations.event import Event
-from webhooks import jobs, reporting, retries, settings
+from webhooks import filters, jobs, reporting, retries, settings
 from webhooks.clock import milliseconds, now_ms
 from webhooks.discretion import Fact
-from webhooks.holds import Held
+from webhooks.gate import Gate
 from webhooks.leases import Claimed, Settled
-from webhooks.relay import Relay, fingerprint
+from webhooks.relay import Relay
 from webhooks.transport import TOTAL_SECONDS, Transport
 from webhooks.vault import Sealed
 
@@ -52,11 +51,11 @@ class Drain:
 
     def __init__(self, relay: Relay, transport: Transport, stopping: threading.Event) -> None:
         self.relay = relay
+        self.gate = Gate(relay)
         self.transport = transport
         self.stopping = stopping
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._flights: dict[Future[Response], Parcel] = {}
-        self._held: dict[str, Held] = {}
         self._alone = False
 
     def run(self, seconds: float) -> bool:
@@ -64,14 +63,14 @@ class Drain:
         until = time.monotonic() + seconds
         while True:
             may_claim = time.monotonic() < until and not self.stopping.is_set()
-            taken = sum(self._feed(account) for account in self._ready()) if may_claim else 0
+            taken = self._feed_all() if may_claim else 0
             if self._flights:
                 done, _ = wait(self._flights, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED)
                 for flight in done:
                     self._land(flight)
             elif not taken:
                 break
-        return bool(self.relay.leases.due([one.slug for one in self.relay.settings.accounts], now_ms()))
+        return self._left()
 
     def close(self) -> None:
         """Ends the threads."""
@@ -81,42 +80,38 @@ class Drain:
 
     # --- claim -------------------------------------------------------------------------------------------
 
-    def _ready(self) -> list[Account]:
-        """Accounts that have something due, a free thread, and nothing that holds them."""
+    def _feed_all(self) -> int:
+        """Claims and sends for every account that may; returns how many deliveries were taken."""
         now = now_ms()
         busy = [parcel.account.slug for parcel in self._flights.values()]
         free = [one for one in self.relay.settings.accounts if busy.count(one.slug) < IN_FLIGHT]
         due = self.relay.leases.due([one.slug for one in free], now)
-        self._held = self.relay.holds.held()
-        return [one for one in free if self._may_try(one, one.slug in due, now)]
+        self.gate.look()
+        taken = 0
+        for account in free:
+            most = min(self.relay.destination(account).batch_limit, BATCH)
+            limit = self.gate.allows(account, has_due=account.slug in due, limit=most, now=now)
+            taken += self._feed(account, limit) if limit else 0
+        return taken
 
-    def _may_try(self, account: Account, has_due: bool, now: int) -> bool:
-        """Whether to claim for an account now. A held one is tried with new settings at once, else seldom."""
-        held = self._held.get(account.slug)
-        if held is None:
-            return has_due
-        if held.fingerprint != fingerprint(account):
-            count = self.relay.holds.release(account.slug, now)
-            log.info("account released: its settings have changed", account=account.slug, count=count)
-            return True
-        if has_due and held.probe_at > now:
-            self.relay.holds.park(account.slug, now)
-        return held.probe_at <= now and self.relay.holds.probe(account.slug, now)
-
-    def _feed(self, account: Account) -> int:
+    def _feed(self, account: Account, limit: int) -> int:
         """Claims a batch and sends it on its way; returns how many deliveries were taken."""
-        adapter = self.relay.destination(account)
         now, batch = now_ms(), uuid4().hex
-        limit = min(adapter.batch_limit, BATCH)
         self._alone = not self._alone  # in turn, so that neither kind waits for the other's backlog
         for alone in (self._alone, not self._alone):
             claimed = self.relay.leases.claim(
                 account.slug, limit, batch, now, now + self._lease(), alone=alone
             )
             if claimed:
-                self._dispatch(self._parcel(account, adapter, batch, claimed))
+                self._dispatch(self._parcel(account, self.relay.destination(account), batch, claimed))
                 return len(claimed)
         return 0
+
+    def _left(self) -> bool:
+        """Whether something is due that nothing stops."""
+        self.gate.look()
+        wanting = [one.slug for one in self.relay.settings.accounts if self.gate.is_open(one)]
+        return bool(self.relay.leases.due(wanting, now_ms()))
 
     def _lease(self) -> int:
         return milliseconds(self.relay.settings.lease_seconds)
@@ -146,19 +141,13 @@ class Drain:
             return verdict or Outcome("refused", "forgotten", "its personal data was erased", spent=False)
         try:
             event = events.decode(self.relay.vault.open(one.sealed))
-            unfit = self._without_consent(event) or adapter.unfit(event, account, now // 1_000)
-            return unfit or Delivery(event, one.event_id)
+            shop = self.relay.settings.shop(event.store, event.shop)
+            no = filters.withheld(event, account, shop) or adapter.unfit(event, account, now // 1_000)
+            return no or Delivery(event, one.event_id)
         except Sealed as error:
             return Outcome("broken", "sealed", str(error), spent=False)
         except Exception as error:  # noqa: BLE001 - our bug must not stop the others in the batch
             return self._broken("judging an event failed", account, one, error)
-
-    def _without_consent(self, event: Event) -> Outcome | None:
-        shop = self.relay.settings.shop(event.store, event.shop)
-        if shop is None or not shop.consent_required or event.consent.ad_user_data == "granted":
-            return None
-        why = "the shop requires consent, and the order carries none"
-        return Outcome("suppressed", "no_consent", why, spent=False)
 
     def _broken(self, what: str, account: Account, one: Claimed, error: Exception) -> Outcome:
         reporting.alert("broken", what, error=error, account=account.slug, delivery=one.id)
@@ -207,7 +196,7 @@ class Drain:
         judged = self._read(parcel, response)
         blamed = [pair for pair in judged if not pair[1].whole]
         innocent = [one for one, outcome in judged if outcome.whole] if len(judged) > 1 else []
-        self._hold(parcel.account, [outcome for _, outcome in judged])
+        self.gate.landed(parcel.account, [outcome for _, outcome in judged])
         self._close(parcel.account, parcel.batch, blamed if innocent else judged, response.status or None)
         if innocent:
             note = msgspec.structs.replace(judged[0][1], detail="another event of the batch was refused")
@@ -236,25 +225,6 @@ class Drain:
                 self.relay.leases.let_go(parcel.batch, [one.id for one in parcel.claimed], now_ms())
             else:
                 self._dispatch(parcel)
-
-    def _hold(self, account: Account, outcomes: Sequence[Outcome]) -> None:
-        """Holds the account when its credentials are refused, and opens it when they are taken again."""
-        held = next((outcome for outcome in outcomes if outcome.state == "held"), None)
-        if held is not None:
-            self._begin_hold(account, held)
-        elif account.slug in self._held and any(one.state != "retry" for one in outcomes):
-            count = self.relay.holds.release(account.slug, now_ms())
-            log.info("account released: its credentials are taken again", account=account.slug, count=count)
-
-    def _begin_hold(self, account: Account, why: Outcome) -> None:
-        if self.relay.holds.hold(account.slug, account.destination, why, fingerprint(account), now_ms()):
-            reporting.alert(
-                "account_held",
-                "A destination refuses our credentials; its deliveries wait, none is lost",
-                account=account.slug,
-                destination=account.destination,
-                reason=why.reason,
-            )
 
     def _close(
         self,

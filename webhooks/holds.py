@@ -1,58 +1,70 @@
-"""Destination accounts that wait for their owner: held after a credential error, probed, released.
+"""Destination accounts that wait: held (credentials: for their owner), resting (for the destination).
 
-The state is in the database, so that all workers see it and the operator does.
+The state is in the database, so that all workers see it and the operator does. A waiting account is tried
+with one delivery at a time, by one worker, at growing intervals; what waits costs no attempt.
 """
 
+from typing import Literal
+
 import msgspec
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, select, update
 
 from integrations.destination import Outcome
 from webhooks.database import Database
 from webhooks.schema import accounts, deliveries
 
-FIRST_PROBE = 60_000
-LONGEST_PROBE = 900_000
-"""A held account is tried again with one delivery after the first pause, which doubles up to the longest
-(milliseconds): what was mended at the destination itself needs no new token here."""
 
+class Waiting(msgspec.Struct, frozen=True):
+    """An account that waits: why, with which settings it was stopped, and when one delivery may try."""
 
-class Held(msgspec.Struct, frozen=True):
-    """A held account: with which settings it was refused, and when one delivery may try again."""
-
+    state: Literal["held", "resting"]
     fingerprint: str
     probe_at: int
+    pauses: int
 
 
 class Holds:
-    """The sentences about held accounts."""
+    """The sentences about waiting accounts. Pauses are in milliseconds."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def held(self) -> dict[str, Held]:
-        """Every held account by its slug."""
-        columns = (accounts.c.account, accounts.c.fingerprint, accounts.c.probe_at)
+    def waiting(self) -> dict[str, Waiting]:
+        """Every account that is not open, by its slug."""
+        columns = (accounts.c.account, accounts.c.state, accounts.c.fingerprint)
+        more = (accounts.c.probe_at, accounts.c.pauses)
         with self.database.read() as db:
-            rows = db.execute(select(*columns).where(accounts.c.state == "held")).all()
-        return {row.account: Held(row.fingerprint, row.probe_at) for row in rows}
+            rows = db.execute(select(*columns, *more).where(accounts.c.state != "open")).all()
+        return {row.account: Waiting(row.state, row.fingerprint, row.probe_at, row.pauses) for row in rows}
 
-    def hold(self, account: str, destination: str, outcome: Outcome, fingerprint: str, now: int) -> bool:
-        """Stops an account after a credential error. True if it was not held before: time to alert once."""
+    def stop(
+        self,
+        account: str,
+        destination: str,
+        state: Literal["held", "resting"],
+        outcome: Outcome,
+        fingerprint: str,
+        now: int,
+        pause: int,
+    ) -> bool:
+        """Stops an account. True if it was not stopped so before: time to tell, once."""
         row = {
             "account": account,
             "destination": destination,
-            "state": "held",
+            "state": state,
             "reason": outcome.reason,
             "detail": outcome.detail,
             "since": now,
-            "probe_at": now + FIRST_PROBE,
+            "probe_at": now + pause,
             "fingerprint": fingerprint,
         }
+        fresh = accounts.c.state == "open"
+        if state == "held":  # graver than resting, and renewed settings may be refused, too
+            fresh = (accounts.c.state != "held") | (accounts.c.fingerprint != fingerprint)
         with self.database.write() as db:
             insert = self.database.insert(accounts).values(row).on_conflict_do_nothing()
             if db.execute(insert.returning(accounts.c.account)).scalar() is not None:
                 return True
-            fresh = or_(accounts.c.state != "held", accounts.c.fingerprint != fingerprint)
             again = update(accounts).where(accounts.c.account == account, fresh).values(**row, pauses=0)
             return db.execute(again.returning(accounts.c.account)).scalar() is not None
 
@@ -69,7 +81,7 @@ class Holds:
         return parked.rowcount
 
     def release(self, account: str, now: int) -> int:
-        """Opens a held account and makes everything that waited for it due; returns how many."""
+        """Opens an account and makes what was held for it due; returns how many."""
         with self.database.write() as db:
             db.execute(
                 update(accounts)
@@ -83,15 +95,22 @@ class Holds:
             )
         return released.rowcount
 
-    def probe(self, account: str, now: int) -> bool:
-        """Whether we are the one who may try a held account now. If so, one of its deliveries is due."""
-        held = and_(accounts.c.account == account, accounts.c.state == "held", accounts.c.probe_at <= now)
+    def probe(self, account: str, seen: Waiting, now: int, pause: int) -> bool:
+        """Whether we are the one who may try this account now; of a held one a delivery is then due."""
+        unchanged = and_(
+            accounts.c.account == account,
+            accounts.c.state == seen.state,
+            accounts.c.probe_at == seen.probe_at,
+        )
         with self.database.write() as db:
-            pauses = db.execute(select(accounts.c.pauses).where(held).with_for_update()).scalar()
-            if pauses is None:
+            won = db.execute(
+                update(accounts)
+                .where(unchanged)
+                .values(probe_at=now + pause, pauses=seen.pauses + 1)
+                .returning(accounts.c.account)
+            ).scalar()
+            if won is None:
                 return False
-            pause = min(FIRST_PROBE * 2 ** (pauses + 1), LONGEST_PROBE)
-            db.execute(update(accounts).where(held).values(probe_at=now + pause, pauses=pauses + 1))
             oldest = (
                 select(deliveries.c.id)
                 .where(deliveries.c.account == account, deliveries.c.state == "held")

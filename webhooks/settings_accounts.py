@@ -13,6 +13,7 @@ from integrations.destination import Account, Destination
 from integrations.event import DEFAULT_EVENT_ID
 from integrations.setting import Secret, Setting, Value
 from integrations.store import Shop, Store
+from webhooks import filters
 from webhooks import settings_values as values
 from webhooks.settings_values import BadValue, Findings
 
@@ -48,7 +49,7 @@ def api_base_setting(destination: Destination) -> Setting:
 
 def account_settings(destination: Destination) -> tuple[Setting, ...]:
     """Everything that can be set for an account of the destination."""
-    return (*destination.settings, api_base_setting(destination))
+    return (*destination.settings, *filters.SETTINGS, api_base_setting(destination))
 
 
 def shop_settings(store: Store) -> tuple[Setting, ...]:
@@ -167,7 +168,7 @@ class Reading:
             destination=destination.slug,
             slug=draft.slug,
             api_base=api_base if isinstance(api_base, str) else destination.api_base,
-            options=self._options(draft, destination.settings),
+            options=self._options(draft, (*destination.settings, *filters.SETTINGS)),
         )
 
     def shop(self, draft: Draft, store: Store, accounts: Sequence[Account]) -> Shop:

@@ -68,8 +68,8 @@ class Sweep:
 
     def _anything_to_do(self) -> bool:
         slugs = [account.slug for account in self.relay.settings.accounts]
-        held = self.relay.holds.held()
-        return bool(self.relay.leases.due(slugs, now_ms()) or held.keys() & set(slugs))
+        waiting = self.relay.holds.waiting()  # a held one has nothing due, but may be tried
+        return bool(self.relay.leases.due(slugs, now_ms()) or waiting.keys() & set(slugs))
 
     def _wake(self) -> None:
         # A flag may stand for a call that was lost; an empty queue says so at once.

@@ -1,16 +1,20 @@
 """A relay on a migrated database, the way every process has it, and senders of signed hooks."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_httpserver import HTTPServer
 from werkzeug.test import TestResponse
 
+from tests.webhooks.pixel import Pixel
 from webhooks import app, migrations, settings
 from webhooks.database import Database
+from webhooks.delivery import Drain, open_drain
 from webhooks.relay import Relay
 from webhooks.sandbox import shopify_sender
 
@@ -21,7 +25,7 @@ Environment = dict[str, str]
 
 
 @pytest.fixture
-def environment(database_url: str, redis_url: str, tmp_path: Path) -> Environment:
+def environment(database_url: str, redis_url: str, tmp_path: Path, httpserver: HTTPServer) -> Environment:
     """One Shopify shop and one Meta pixel; a test may change it before it asks for `relay`."""
     return {
         "DATABASE_URL": database_url,
@@ -30,7 +34,7 @@ def environment(database_url: str, redis_url: str, tmp_path: Path) -> Environmen
         "SHOPIFY_WEBHOOK_SECRETS": SECRET,
         "META_PIXEL_ID": "1234567890",
         "META_ACCESS_TOKEN": "token-for-tests",
-        "META_API_BASE": "http://127.0.0.1:9",
+        "META_API_BASE": httpserver.url_for("/").rstrip("/"),
         "RELAY_RETRY_SCHEDULE": "0.01",
     }
 
@@ -69,3 +73,28 @@ def order() -> dict[str, Any]:
     )
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return body | {"created_at": now, "processed_at": now, "updated_at": now, "financial_status": "paid"}
+
+
+@pytest.fixture
+def pixel(httpserver: HTTPServer) -> Pixel:
+    return Pixel(httpserver)
+
+
+@pytest.fixture
+def drain(relay: Relay) -> Iterator[Drain]:
+    made = open_drain(relay, threading.Event())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def orders(post: Callable[..., TestResponse], order: Any) -> Callable[[int], list[str]]:
+    """Posts that many different paid orders; returns their ids."""
+
+    def place(count: int) -> list[str]:
+        ids = list(range(7_000_001, 7_000_001 + count))
+        for one in ids:
+            assert post(order | {"id": one, "name": f"#{one}"}).status_code == 200
+        return [str(one) for one in ids]
+
+    return place

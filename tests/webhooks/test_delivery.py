@@ -1,108 +1,32 @@
 """Delivery: real ledger on both databases, real sockets, a destination whose answers the test scripts."""
 
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from msgspec import structs
-from pytest_httpserver import HTTPServer
 from sqlalchemy import select, update
-from werkzeug import Request, Response
+from werkzeug import Response
 
 from integrations.destinations.meta import Meta
 from tests.webhooks.conftest import Environment
+from tests.webhooks.pixel import Pixel, due_now, rows
 from webhooks import settings
 from webhooks.clock import now_ms
 from webhooks.delivery import Drain
 from webhooks.leases import CRASH_LIMIT
 from webhooks.relay import Relay
-from webhooks.schema import accounts, attempts, deliveries, events
+from webhooks.schema import accounts, attempts, deliveries
 from webhooks.transport import Transport
 
 Post = Callable[..., Any]
 
 
-class Pixel:
-    """A destination that answers as the test says, and remembers every event it was sent."""
-
-    def __init__(self, server: HTTPServer) -> None:
-        self.calls: list[list[dict[str, Any]]] = []
-        self.answer: Callable[[list[dict[str, Any]]], Response] = self.accept
-        server.expect_request("/v26.0/1234567890/events").respond_with_handler(self._handle)
-
-    def _handle(self, request: Request) -> Response:
-        data = json.loads(request.get_data())["data"]
-        self.calls.append(data)
-        return self.answer(data)
-
-    @staticmethod
-    def accept(data: list[dict[str, Any]]) -> Response:
-        return Response(
-            json.dumps({"events_received": len(data), "messages": [], "fbtrace_id": "trace-1"}),
-            content_type="application/json",
-        )
-
-    @staticmethod
-    def error(status: int, **error: Any) -> Response:
-        return Response(json.dumps({"error": error}), status, content_type="application/json")
-
-    @property
-    def ids(self) -> list[str]:
-        return [event["event_id"] for call in self.calls for event in call]
-
-
-@pytest.fixture
-def pixel(httpserver: HTTPServer) -> Pixel:
-    return Pixel(httpserver)
-
-
-@pytest.fixture
-def environment(environment: Environment, httpserver: HTTPServer) -> Environment:
-    return environment | {"META_API_BASE": httpserver.url_for("/").rstrip("/")}
-
-
-@pytest.fixture
-def drain(relay: Relay) -> Iterator[Drain]:
-    transport = Transport()
-    made = Drain(relay, transport, threading.Event())
-    yield made
-    made.close()
-    transport.close()
-
-
-@pytest.fixture
-def orders(post: Post, order: Any) -> Callable[[int], list[str]]:
-    """Posts that many different paid orders; returns their ids."""
-
-    def place(count: int) -> list[str]:
-        ids = list(range(7_000_001, 7_000_001 + count))
-        for one in ids:
-            assert post(order | {"id": one, "name": f"#{one}"}).status_code == 200
-        return [str(one) for one in ids]
-
-    return place
-
-
-def rows(relay: Relay) -> dict[str, Any]:
-    """Every delivery by its order's id."""
-    with relay.database.read() as db:
-        found = db.execute(
-            select(deliveries, events.c.order_id).join(events, deliveries.c.event == events.c.id)
-        ).mappings()
-        return {row["order_id"]: row for row in found}
-
-
 def tries(relay: Relay) -> list[str]:
     with relay.database.read() as db:
         return list(db.execute(select(attempts.c.outcome).order_by(attempts.c.id)).scalars())
-
-
-def due_now(relay: Relay) -> None:
-    with relay.database.write() as db:
-        db.execute(update(deliveries).where(deliveries.c.state == "due").values(due_at=now_ms()))
 
 
 def test_what_is_due_is_delivered_once(relay: Relay, drain: Drain, pixel: Pixel, orders: Any) -> None:

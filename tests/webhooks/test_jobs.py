@@ -7,6 +7,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -41,6 +42,12 @@ def work_for(redis_url: str, seconds: float) -> None:
         timer.cancel()
         for number, handle in before.items():
             signal.signal(number, handle)
+
+
+def _hash(redis: Redis, key: object) -> dict[bytes, bytes]:
+    found: Any = redis.hgetall(key)  # type: ignore[arg-type]
+    stored: dict[bytes, bytes] = found
+    return stored
 
 
 def test_a_call_wakes_a_worker(redis_url: str, delivered: list[float]) -> None:
@@ -80,7 +87,7 @@ def test_a_dead_redis_costs_the_caller_nothing() -> None:
 def test_the_job_holds_no_data(redis_url: str, redis: Redis) -> None:
     jobs.enqueue(redis)
     [key] = list(redis.scan_iter("rq:job:*"))
-    stored = {name.decode(): value for name, value in redis.hgetall(key).items()}  # type: ignore[misc,union-attr]
+    stored: dict[str, bytes] = {name.decode(): value for name, value in _hash(redis, key).items()}
     assert json.loads(zlib.decompress(stored["data"])) == [jobs.DELIVER, None, [], {}]
     assert stored["description"] == b"deliver what is due"
 
@@ -111,7 +118,8 @@ def test_whoever_writes_to_redis_runs_nothing(
     mark = os.path.join(tmp_path, "mark")  # noqa: PTH118
     monkeypatch.setattr("tests.webhooks.test_jobs.MARK", mark)
     fields = {name: value.replace("{file}", mark) for name, value in attack.items()}
-    redis.hset(JOB, mapping={"status": "queued", "origin": jobs.QUEUE, **fields})
+    for name, value in {"status": "queued", "origin": jobs.QUEUE, **fields}.items():
+        redis.hset(JOB, name, value)
     redis.rpush(f"rq:queue:{jobs.QUEUE}", "attack")
     redis.rpush(f"rq:queue:{jobs.QUEUE}", "unknown-job")
     jobs.enqueue(redis)
@@ -131,8 +139,8 @@ def leave_a_mark(*_: object) -> None:
 def test_a_worker_survives_a_restart_of_redis(redis_url: str, redis: Redis, delivered: list[float]) -> None:
     def disturb() -> None:
         time.sleep(0.5)
-        redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes")
+        for kind in ("normal", "pubsub"):
+            redis.client_kill_filter(_type=kind, skipme=True)
         redis.flushall()
         time.sleep(0.3)
         jobs.enqueue(redis)
