@@ -131,7 +131,9 @@ def test_neither_secret_nor_person_is_shown(destination: Destination, name: str)
 @every_destination
 @pytest.mark.parametrize("purpose", ["ad_storage", "ad_user_data"])
 def test_who_declined_is_not_told_of(destination: Destination, purpose: str) -> None:
-    event = msgspec.structs.replace(EVENTS["web_full"], consent=msgspec.structs.replace(Consent(), **{purpose: "denied"}))
+    event = msgspec.structs.replace(
+        EVENTS["web_full"], consent=msgspec.structs.replace(Consent(), **{purpose: "denied"})
+    )
     unfit = destination.unfit(event, account(destination), NOW)
     assert unfit is not None
     assert unfit.state == "suppressed"
@@ -261,6 +263,34 @@ def test_nobody_there_is_not_ambiguous(bench: Bench, destination: Destination) -
     nobody = Request("http://127.0.0.1:1/", request.body, request.headers)
     [outcome] = bench.send(nobody)
     assert (outcome.state, outcome.ambiguous) == ("retry", False)
+
+
+@every_destination
+def test_check_proves_the_account_and_counts_nothing(bench: Bench, destination: Destination) -> None:
+    check = destination.check(bench.account, NOW)
+    if check is None:
+        return
+    outcome = destination.read_check(bench.transport.send(check))
+    assert outcome.state == "delivered", outcome
+    options = {one.name: "wrong0secret1of2nobody3" for one in destination.settings if one.secret}
+    stranger = destination.check(account(destination, bench.account.api_base, **options), NOW)
+    assert stranger is not None
+    assert destination.read_check(bench.transport.send(stranger)).state == "held"
+    assert bench.kind.record == []
+
+
+# --- explaining ------------------------------------------------------------------------------------------
+
+
+@every_destination
+@every_event
+def test_every_match_key_is_explained(destination: Destination, name: str) -> None:
+    keys = destination.match_keys(EVENTS[name], account(destination))
+    assert len({key.name for key in keys}) == len(keys) > 1
+    assert {key.name for key in keys if key.state != "sent" and not key.why} == set()
+    buyer = EVENTS[name].buyer
+    said = " ".join(key.why for key in keys)
+    assert [value for value in (buyer.email, buyer.phone, buyer.ip) if value and value in said] == []
 
 
 # --- reading ---------------------------------------------------------------------------------------------

@@ -249,6 +249,12 @@ def test_value_is_exact(value: str, written: bytes) -> None:
     assert b'"value":' + written + b"," in body
 
 
+@pytest.mark.parametrize("name", EVENTS)
+def test_match_keys_tell_what_is_sent(name: str) -> None:
+    told = {key.name for key in META.match_keys(EVENTS[name], account(META)) if key.state == "sent"}
+    assert told == _event(EVENTS[name])["user_data"].keys()
+
+
 # --- who is not sent -------------------------------------------------------------------------------------
 
 

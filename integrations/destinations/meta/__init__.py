@@ -113,20 +113,16 @@ class Meta(Destination):
     def unfit(self, event: Event, account: Account, now: int) -> Outcome | None:  # noqa: ARG002
         """Consent first: of a person who said no, nothing else is looked at."""
         if "denied" in (event.consent.ad_user_data, event.consent.ad_storage):
-            return Outcome("suppressed", "consent_denied", "the shopper declined advertising")
+            return Outcome("suppressed", "consent_denied", "the shopper declined advertising", spent=False)
         if not event.value.is_finite() or event.value < 0:
-            return Outcome("refused", "value", "a purchase's value cannot be negative")
+            return _refused("value", "a purchase's value cannot be negative")
         if not re.fullmatch(r"[A-Z]{3}", event.currency):
-            return Outcome("refused", "currency", "the currency is not a three-letter code")
+            return _refused("currency", "the currency is not a three-letter code")
         if event.event_time > now + AHEAD:
-            return Outcome(
-                "refused", "time_ahead", "the order's time lies in the future: check the shop's clock"
-            )
+            return _refused("time_ahead", "the order's time lies in the future: check the shop's clock")
         keys = user_data(event).keys()
         if any(keys <= broad for broad in TOO_BROAD):
-            return Outcome(
-                "refused", "100/2804050", "the order tells too little of its buyer for Meta to match"
-            )
+            return _refused("100/2804050", "the order tells too little of its buyer for Meta to match")
         return None
 
     def build(self, deliveries: Sequence[Delivery], account: Account, now: int) -> Request:
@@ -152,8 +148,7 @@ class Meta(Destination):
 
     def check(self, account: Account, now: int) -> Request | None:
         """A request without events: Meta looks at token, version and dataset before it misses them."""
-        request = self.build([], account, now)
-        return msgspec.structs.replace(request, body=b'{"data":[]}')
+        return self.build([], account, now)
 
     def read_check(self, response: Response) -> Outcome:
         """That only the events are missing means that everything else is in order."""
@@ -165,3 +160,7 @@ class Meta(Destination):
     def match_keys(self, event: Event, account: Account) -> list[MatchKey]:  # noqa: ARG002
         """customer-information-parameters, in the order in which Meta lists them."""
         return matching.explain(event, user_data(event).keys(), SOURCES)
+
+
+def _refused(reason: str, detail: str) -> Outcome:
+    return Outcome("refused", reason, detail, spent=False)
