@@ -261,7 +261,7 @@ def test_control_says_what_is_wrong(transport: Transport, action: str, document:
 def test_stand_in_is_a_process_of_its_own(transport: Transport, tmp_path: Path) -> None:
     journal = tmp_path / "events.jsonl"
     account = "pixel_id=55555,access_token=own-token"
-    command = [sys.executable, "-m", "webhooks.sandbox.standin", "meta"]
+    command = [sys.executable, "-m", "webhooks.sandbox", "meta"]
     with subprocess.Popen(
         [*command, "--account", account, "--journal", journal], stdout=subprocess.PIPE, text=True
     ) as process:

@@ -1,6 +1,6 @@
 """Stand-ins of the destinations: as strict as the real ones, scriptable, and with a memory.
 
-    python -m webhooks.sandbox.standin meta --port 8900
+    python -m webhooks.sandbox meta --port 8900
 
 There is one module per destination, named like its slug, with one `StandIn` that knows the vendor's
 rules. What all of them share is here: the script of what goes wrong next, the deduplication between
@@ -271,9 +271,3 @@ def _shown(hit: Hit, reply: Reply, now: float) -> dict[str, Any]:
         "body": hit.body.decode("utf-8", "replace"),
         "status": 0 if reply.reset else reply.status,
     }
-
-
-if __name__ == "__main__":
-    from webhooks.sandbox.wire import main
-
-    main()

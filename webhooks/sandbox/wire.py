@@ -198,7 +198,7 @@ def _quietly(call: Callable[[int], None], argument: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """``python -m webhooks.sandbox.standin SLUG``: serves until it is stopped."""
+    """``python -m webhooks.sandbox SLUG``: serves until it is stopped."""
     options = _arguments().parse_args(arguments)
     accounts = [dict(pair.split("=", 1) for pair in account.split(",")) for account in options.account]
     kind = stand_in(options.slug)(accounts, journal=options.journal)
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m webhooks.sandbox.standin")
+    parser = argparse.ArgumentParser(prog="python -m webhooks.sandbox")
     parser.add_argument("slug", help="the destination to stand in for")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
