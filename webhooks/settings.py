@@ -196,7 +196,9 @@ def _settings(
         data_dir=data_dir,
         database_url=database_url,
         database_is_embedded=database_url.startswith("sqlite:"),
-        redis_url=reader.read("REDIS_URL", values.redis_url),
+        redis_url=reader.read(
+            "REDIS_URL", partial(values.redis_url, verify=reader.read("RELAY_REDIS_VERIFY", values.boolean))
+        ),
         port=reader.integer("PORT", 1, 65_535),
         public_url=reader.read(
             "RELAY_PUBLIC_URL", partial(values.web_url, loopback_http=env == "development")
@@ -204,7 +206,7 @@ def _settings(
         sentry_dsn=reader.read("SENTRY_DSN", values.sentry_dsn),
         secret_keys=reader.read("RELAY_SECRET_KEYS", values.fernet_keys),
         retry_schedule=reader.read("RELAY_RETRY_SCHEDULE", values.schedule),
-        lease_seconds=reader.seconds("RELAY_LEASE_SECONDS", 1, 3_600),
+        lease_seconds=reader.seconds("RELAY_LEASE_SECONDS", 0.5, 3_600),
         sweep_seconds=reader.seconds("RELAY_SWEEP_SECONDS", 0.1, 3_600),
         retention_days=reader.integer("RELAY_RETENTION_DAYS", 1, 3_650),
         max_body_bytes=reader.integer("RELAY_MAX_BODY_BYTES", 1_024, 64 * 1024 * 1024),

@@ -1,5 +1,7 @@
 """Reads one written value of a setting. `BadValue` says what it must be and never repeats what it is."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -14,6 +16,7 @@ from integrations.untrusted import moment
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 SHORTEST_SECRET = 8
+SHORTEST_KEY = 32
 LONGEST_WAIT = 7 * 86_400
 
 _BOOLS = {
@@ -121,12 +124,23 @@ def directory(written: str) -> Path:
 
 
 def fernet_keys(written: str) -> tuple[Secret, ...]:
-    """Keys for the vault, newest first."""
-    keys = tuple(Secret(piece) for piece in pieces(written))
-    for number, key in enumerate(keys, start=1):
-        if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key):
-            raise BadValue(f"must be Fernet keys (32 bytes in url-safe base64), but number {number} is none")
-    return keys
+    """Keys for the vault, newest first: Fernet keys as they are, other long texts as the hash of them.
+
+    What a host's generator makes is random enough but has another form.
+    """
+    keys = []
+    for number, piece in enumerate(pieces(written), start=1):
+        if re.fullmatch(r"[A-Za-z0-9_-]{43}=", piece):
+            keys.append(piece)
+        elif len(piece) >= SHORTEST_KEY:
+            digest = hashlib.sha256(b"purchase-relay vault key\n" + piece.encode()).digest()
+            keys.append(base64.urlsafe_b64encode(digest).decode())
+        else:
+            raise BadValue(
+                f"must be Fernet keys or random texts of {SHORTEST_KEY} characters, but number {number} is "
+                "shorter"
+            )
+    return tuple(Secret(key) for key in keys)
 
 
 def webhook_secrets(written: str) -> tuple[Secret, ...]:
@@ -191,8 +205,8 @@ def sentry_dsn(written: str) -> Secret:
     return Secret(written)
 
 
-def redis_url(written: str) -> Secret:
-    """The address of a Redis or Valkey server, or nothing."""
+def redis_url(written: str, *, verify: bool) -> Secret:
+    """The address of a Redis or Valkey server, or nothing. ``verify`` False: any certificate will do."""
     if not written:
         return Secret("")
     parts = split_url(written)
@@ -202,6 +216,8 @@ def redis_url(written: str) -> Secret:
     check = parse_qs(parts.query).get("ssl_cert_reqs", ["required"])[-1]
     if check not in {"none", "optional", "required"}:
         raise BadValue("may only say ssl_cert_reqs=none or ssl_cert_reqs=required after the question mark")
+    if parts.scheme == "rediss" and not verify and "ssl_cert_reqs" not in parse_qs(parts.query):
+        written += f"{'&' if parts.query else '?'}ssl_cert_reqs=none"
     return Secret(written)
 
 

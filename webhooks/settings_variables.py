@@ -56,15 +56,21 @@ COMMON = (
         name="REDIS_URL",
         field="redis_url",
         example="rediss://:password@host:6379",
-        help="Redis or Valkey, for waking workers. Empty: an embedded one. Heroku's certificates are "
-        "self-signed: append ?ssl_cert_reqs=none there, which encrypts but does not prove whom you talk to.",
+        help="Redis or Valkey, for waking workers. Empty: an embedded one.",
+    ),
+    Variable(
+        name="RELAY_REDIS_VERIFY",
+        default="yes",
+        help="no takes any certificate of a rediss:// server: encrypted, but no proof whom you talk to. "
+        "Heroku's are self-signed and need it.",
     ),
     Variable(
         name="RELAY_SECRET_KEYS",
         field="secret_keys",
         secret=True,
-        help="Fernet keys that encrypt personal data, separated by commas, newest first. Empty: a key made "
-        "in RELAY_DATA_DIR. Without the keys stored orders cannot be read: keep a copy.",
+        help="Keys that encrypt personal data, separated by commas, newest first: Fernet keys or random "
+        "texts of at least 32 characters. Empty: a key made in RELAY_DATA_DIR. Without the keys stored "
+        "orders cannot be read: keep a copy.",
     ),
     Variable(name="PORT", field="port", default="8000", help="Port of the web process."),
     Variable(

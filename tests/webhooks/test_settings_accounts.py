@@ -6,6 +6,7 @@ import pytest
 
 from integrations import discovery
 from tests.environments import FILE, META, SHOPIFY, STRIPE, TOKEN, WOOCOMMERCE
+from webhooks import filters
 from webhooks.settings import Settings, load, variables
 
 # --- shops and accounts of the environment ---------------------------------------------------------------
@@ -22,7 +23,8 @@ def test_secrets_alone_turn_a_store_on() -> None:
     assert (account.destination, account.slug) == ("meta", "meta")
     assert account.api_base == discovery.destinations()["meta"].api_base
     assert account.options["access_token"] == TOKEN
-    assert set(account.options) == {setting.name for setting in discovery.destinations()["meta"].settings}
+    declared = (*discovery.destinations()["meta"].settings, *filters.SETTINGS)
+    assert set(account.options) == {setting.name for setting in declared}
     assert settings.warnings == ()
 
 

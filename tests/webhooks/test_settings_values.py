@@ -5,6 +5,7 @@ import pytest
 from integrations import discovery
 from integrations.setting import Secret, Setting
 from webhooks import settings_values as values
+from webhooks.vault import Vault
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,23 @@ def test_every_default_of_an_adapter_is_a_value_it_accepts() -> None:
     declared += [setting for one in discovery.destinations().values() for setting in one.settings]
     for setting in declared:
         values.of_setting(setting, "")
+
+
+def test_any_long_random_text_is_a_key() -> None:
+    (key,) = values.fernet_keys("made-by-a-hosts-secret-generator-1")
+    assert Vault([key]).open(Vault([key]).seal(b"x")) == b"x"
+    assert values.fernet_keys("made-by-a-hosts-secret-generator-1") == (key,)
+
+
+@pytest.mark.parametrize(
+    ("written", "verify", "read"),
+    [
+        ("rediss://h:1", True, "rediss://h:1"),
+        ("rediss://h:1", False, "rediss://h:1?ssl_cert_reqs=none"),
+        ("rediss://h:1?db=2", False, "rediss://h:1?db=2&ssl_cert_reqs=none"),
+        ("rediss://h:1?ssl_cert_reqs=required", False, "rediss://h:1?ssl_cert_reqs=required"),
+        ("redis://h:1", False, "redis://h:1"),
+    ],
+)
+def test_whether_redis_must_prove_who_it_is(written: str, verify: bool, read: str) -> None:
+    assert values.redis_url(written, verify=verify) == read
