@@ -2,12 +2,14 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -176,6 +178,19 @@ def test_reset_is_real(transport: Transport, reset: Any, counted: int) -> None:
         assert (response.status, response.fault) == (0, "maybe_sent")
         assert len(kind.record) == 1 + counted
         assert _send(transport, address).status == 200
+
+
+def test_reset_is_no_orderly_end() -> None:
+    kind = Post()
+    kind.script([Step(reset="after")])
+    with (
+        serving(kind) as address,
+        socket.create_connection(("127.0.0.1", urlsplit(address).port or 0)) as raw,
+    ):
+        raw.sendall(b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n" + b'{"id":"a"}')
+        with pytest.raises(ConnectionResetError):
+            raw.recv(1)
+    assert len(kind.record) == 1
 
 
 def test_down_is_down_until_told_otherwise(transport: Transport) -> None:
