@@ -242,11 +242,16 @@ _NOT_PUBLIC = tuple(
     )
 )
 
+_NOT_ALPHANUMERIC = re.compile(r"[^A-Za-z0-9]+")
+_NOT_ALPHABETIC = re.compile(r"[^A-Za-z]+")
+
 # --- reading ---------------------------------------------------------------------------------------------
 
 
 def _tidy(written: str) -> str:
     """Composed (NFC) text without outer space and without invisible signs (direction, zero width)."""
+    if written.isascii() and written.isprintable():
+        return written.strip()  # most text; nothing in it could be composed or invisible
     composed = unicodedata.normalize("NFC", written)
     visible = (
         " " if sign in "\t\r\n" else sign
@@ -261,6 +266,8 @@ def _kept(text: str, kinds: str) -> str:
 
     Marks are the vowels of many scripts. Variation selectors are marks too, but belong to emoji.
     """
+    if text.isascii():
+        return (_NOT_ALPHANUMERIC if "N" in kinds else _NOT_ALPHABETIC).sub("", text)
     kept = [
         sign
         for sign in text
