@@ -224,7 +224,7 @@ NO_OBJECTS = {
     "spaces": b"  ",
     "deep_list": b"[" * 100_000,
     "deep_object": b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
-    "deeper_than_allowed": b'{"a":' + b"[" * 200 + b"]" * 200 + b"}",
+    "deeper_than_allowed": b'{"a":' + b"[" * 2_000 + b"]" * 2_000 + b"}",
     "utf16": '{"id":1}'.encode("utf-16"),
     "latin1": '{"id":1,"name":"é"}'.encode("latin-1"),
     "bom": b'\xef\xbb\xbf{"id":1}',
