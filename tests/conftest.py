@@ -18,6 +18,11 @@ _KEPT = re.compile(r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|COV\w*|PYTEST\w*|SSL_C
 """The variables that a test may see. All others go, so that no setting of the machine leaks in."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Renewing generated tables is explicit."""
+    parser.addoption("--update-guides", action="store_true", help="write the guides' tables anew")
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Removes every variable of the machine; a test sets what it needs."""

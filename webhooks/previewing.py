@@ -1,0 +1,89 @@
+"""What a destination would be told of an order, and by what it may recognise the buyer: sends nothing."""
+
+import msgspec
+from sqlalchemy import or_, select
+
+from integrations import event as events
+from integrations.destination import Account, Delivery, MatchKey, Outcome, Request
+from integrations.event import Event
+from webhooks import filters
+from webhooks.clock import now_ms
+from webhooks.relay import Relay
+from webhooks.schema import deliveries
+from webhooks.schema import events as recorded
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """``request`` is None when the event must not be sent; ``stops`` then says why."""
+
+    event_id: str
+    request: Request | None
+    match_keys: list[MatchKey]
+    stops: Outcome | None
+
+
+class Forgotten(Exception):
+    """The order's personal data was erased; nothing can be built from what is left."""
+
+
+def preview(relay: Relay, shop: str, order: str, account: Account) -> Preview | None:
+    """The request as it would go out now, None if the shop has no such order. Raises `Forgotten`."""
+    found = _find(relay, shop, order, account)
+    if found is None:
+        return None
+    event, event_id = found
+    adapter = relay.destination(account)
+    now = now_ms() // 1_000
+    stops = filters.withheld(event, account, relay.settings.shop(event.store, shop))
+    if stops is None and now > event.event_time + adapter.window(event):
+        stops = Outcome("expired", "too_old", "older than the destination accepts")
+    stops = stops or adapter.unfit(event, account, now)
+    request = None if stops else masked(adapter.build([Delivery(event, event_id)], account, now), account)
+    return Preview(event_id, request, adapter.match_keys(event, account), stops)
+
+
+def masked(request: Request, account: Account) -> Request:
+    """The request with every secret of the account replaced by three stars."""
+    secrets = [value for value in account.options.values() if repr(value) == "'***'" and value]
+
+    def hide(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(str(secret), "***")
+        return text
+
+    return Request(
+        url=hide(request.url),
+        body=hide(request.body.decode("utf-8", "replace")).encode(),
+        headers={
+            name: "***" if name.lower() in {"authorization", "access-token"} else hide(value)
+            for name, value in request.headers.items()
+        },
+        method=request.method,
+    )
+
+
+def _find(relay: Relay, shop: str, order: str, account: Account) -> tuple[Event, str] | None:
+    names = {order, f"#{order}", order.removeprefix("#")}
+    query = (
+        select(recorded.c.sealed, deliveries.c.event_id)
+        .join_from(
+            recorded,
+            deliveries,
+            (deliveries.c.event == recorded.c.id) & (deliveries.c.account == account.slug),
+            isouter=True,
+        )
+        .where(recorded.c.shop == shop)
+        .where(or_(recorded.c.order_id.in_(names), recorded.c.order_name.in_(names)))
+        .order_by(recorded.c.id)
+        .limit(1)
+    )
+    with relay.database.read() as db:
+        row = db.execute(query).first()
+    if row is None:
+        return None
+    if row.sealed is None:
+        raise Forgotten("the order's personal data was erased, so nothing can be built from it")
+    event = events.decode(relay.vault.open(row.sealed))
+    configured = relay.settings.shop(event.store, shop)
+    template = (configured.event_ids if configured else {}).get(account.slug, events.DEFAULT_EVENT_ID)
+    return event, row.event_id or events.event_id(event, template)
