@@ -1,5 +1,7 @@
 """The tables of the guides, made from the adapters so that they cannot lag. A test compares."""
 
+import sys
+
 from integrations import discovery
 
 HEADS = ("Destination", "Dedup key", "Oldest order", "Batch", "Refunds", "Test mode", "Consent")
@@ -42,3 +44,7 @@ def filled_in(document: str) -> str:
             before, _, rest = document.partition(head)
             document = f"{before}{head}\n{table}\n{tail}{rest.partition(tail)[2]}"
     return document
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{stores()}\n\n{destinations()}\n")

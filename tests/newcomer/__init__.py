@@ -1,0 +1,1 @@
+"""A destination that does not exist, to show what adding one takes."""
