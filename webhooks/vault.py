@@ -26,6 +26,7 @@ class Vault:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys])
+        self._newest = Fernet(keys[0])
 
     def seal(self, plain: bytes) -> bytes:
         """The bytes, encrypted under the newest key."""
@@ -37,6 +38,14 @@ class Vault:
             return self._fernet.decrypt(bytes(token))
         except InvalidToken as error:
             raise Sealed("no key in RELAY_SECRET_KEYS opens this record") from error
+
+    def is_current(self, token: bytes) -> bool:
+        """Whether the newest key sealed it, so that the older ones are not needed for it."""
+        try:
+            self._newest.decrypt(bytes(token))
+        except InvalidToken:
+            return False
+        return True
 
     def renew(self, token: bytes) -> bytes:
         """The same content under the newest key."""
