@@ -38,12 +38,13 @@ LOOK_AGAIN_SECONDS = 0.02
 
 
 class Parcel(msgspec.Struct):
-    """What goes out in one request: deliveries under one lease."""
+    """What goes out in one request: deliveries under one lease. ``alone``: see `Drain._feed_all`."""
 
     account: Account
     batch: str
     claimed: list[Claimed]
     deliveries: list[Delivery]
+    alone: bool = False
 
 
 class Drain:
@@ -56,7 +57,7 @@ class Drain:
         self.stopping = stopping
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._flights: dict[Future[Response], Parcel] = {}
-        self._alone = False
+        self._is_turn_of_one = False
 
     def run(self, seconds: float) -> bool:
         """Delivers until nothing is due, or until the time or the worker ends. True if something is left."""
@@ -81,31 +82,57 @@ class Drain:
     # --- claim -------------------------------------------------------------------------------------------
 
     def _feed_all(self) -> int:
-        """Claims and sends for every account that may; returns how many deliveries were taken."""
+        """Claims and sends; returns how many deliveries were taken.
+
+        What has seen workers die is out alone: nothing else of any account is on the wire or being built.
+        If the worker dies now, only one delivery can be blamed. It takes turns with batches of the others,
+        so that neither kind waits for the other's backlog.
+        """
+        self.gate.look()
+        if self._one_is_out():
+            return 0
+        suspected = self._suspected() if self._is_turn_of_one else []
+        if suspected and self._flights:
+            return 0
+        self._is_turn_of_one = not suspected
+        return self._feed(suspected[0], 1, alone=True) if suspected else self._feed_many()
+
+    def _one_is_out(self) -> bool:
+        return any(parcel.alone for parcel in self._flights.values())
+
+    def _suspected(self) -> list[Account]:
+        """Accounts that may send and have something due that has seen workers die."""
+        may = [one for one in self.relay.settings.accounts if self.gate.is_open(one)]
+        due = self.relay.leases.due([one.slug for one in may], now_ms(), alone=True)
+        return [one for one in may if one.slug in due]
+
+    def _feed_many(self) -> int:
         now = now_ms()
         busy = [parcel.account.slug for parcel in self._flights.values()]
         free = [one for one in self.relay.settings.accounts if busy.count(one.slug) < IN_FLIGHT]
         due = self.relay.leases.due([one.slug for one in free], now)
-        self.gate.look()
         taken = 0
         for account in free:
             most = min(self.relay.destination(account).batch_limit, BATCH)
             limit = self.gate.allows(account, has_due=account.slug in due, limit=most, now=now)
-            taken += self._feed(account, limit) if limit else 0
+            if not limit:
+                continue
+            taken += self._feed(account, limit, alone=False)
+            if not self._flights and not taken:  # there may be nothing else due
+                taken += self._feed(account, 1, alone=True)
+            if self._one_is_out():
+                break
         return taken
 
-    def _feed(self, account: Account, limit: int) -> int:
+    def _feed(self, account: Account, limit: int, *, alone: bool) -> int:
         """Claims a batch and sends it on its way; returns how many deliveries were taken."""
         now, batch = now_ms(), uuid4().hex
-        self._alone = not self._alone  # in turn, so that neither kind waits for the other's backlog
-        for alone in (self._alone, not self._alone):
-            claimed = self.relay.leases.claim(
-                account.slug, limit, batch, now, now + self._lease(), alone=alone
-            )
-            if claimed:
-                self._dispatch(self._parcel(account, self.relay.destination(account), batch, claimed))
-                return len(claimed)
-        return 0
+        claimed = self.relay.leases.claim(account.slug, limit, batch, now, now + self._lease(), alone=alone)
+        if claimed:
+            adapter = self.relay.destination(account)
+            parcel = self._parcel(account, adapter, batch, claimed)
+            self._dispatch(msgspec.structs.replace(parcel, alone=alone))
+        return len(claimed)
 
     def _left(self) -> bool:
         """Whether something is due that nothing stops."""
@@ -248,13 +275,14 @@ def _chance() -> float:
 
 def _only(parcel: Parcel, ids: Container[int]) -> Parcel:
     kept = [pair for pair in zip(parcel.claimed, parcel.deliveries, strict=True) if pair[0].id in ids]
-    return Parcel(parcel.account, parcel.batch, [one for one, _ in kept], [one for _, one in kept])
+    claimed, deliveries = [one for one, _ in kept], [one for _, one in kept]
+    return msgspec.structs.replace(parcel, claimed=claimed, deliveries=deliveries)
 
 
 def _halves(parcel: Parcel) -> list[Parcel]:
     middle = (len(parcel.claimed) + 1) // 2
     return [
-        Parcel(parcel.account, parcel.batch, parcel.claimed[part], parcel.deliveries[part])
+        msgspec.structs.replace(parcel, claimed=parcel.claimed[part], deliveries=parcel.deliveries[part])
         for part in (slice(middle), slice(middle, None))
     ]
 

@@ -15,8 +15,10 @@ from webhooks.database import Database
 from webhooks.schema import attempts, deliveries, events
 
 CRASH_LIMIT = 5
-"""After so many workers died while they held it, a delivery is `broken`. From the second death on it
-travels alone, so that only the culprit gets there."""
+"""After so many workers died while they held it, a delivery is `broken`. After two it travels alone, so that
+only the culprit gets there."""
+
+_SUSPECT = deliveries.c.crashes > 1
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -50,14 +52,19 @@ class Leases:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def due(self, of_accounts: Iterable[str], now: int) -> set[str]:
-        """Those accounts that have something due: a look into the index, cheap enough to repeat."""
+    def due(self, of_accounts: Iterable[str], now: int, *, alone: bool = False) -> set[str]:
+        """Those accounts that have something due: a look into the index, cheap enough to repeat.
+
+        ``alone``: something that has seen workers die.
+        """
         found = set()
         with self.database.read() as db:
             for account in of_accounts:
                 one = select(deliveries.c.id).where(
                     deliveries.c.account == account, deliveries.c.state == "due", deliveries.c.due_at <= now
                 )
+                if alone:
+                    one = one.where(_SUSPECT)
                 if db.execute(one.limit(1)).first() is not None:
                     found.add(account)
         return found
@@ -73,8 +80,7 @@ class Leases:
         an attempt was open then, that one is closed as `interrupted` and the delivery is ambiguous.
         """
         with self.database.write() as db:
-            suspect = deliveries.c.crashes > 1
-            chosen = _due(account, now, suspect if alone else ~suspect, 1 if alone else limit)
+            chosen = _due(account, now, _SUSPECT if alone else ~_SUSPECT, 1 if alone else limit)
             taken = self._lease(db, chosen, batch, until)
             lost = {row["id"]: row["previous_batch"] for row in taken if row["previous_batch"]}
             uncertain = self._interrupt(db, lost, now) if lost else set()
