@@ -1,0 +1,163 @@
+"""Compares what was acknowledged with what arrived, and the ledger with both."""
+
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from tests.faults.installation import Installation
+from tests.faults.load import CUT_OFF, Load
+from tests.faults.processes import Exit
+from webhooks.sandbox.standin import Received
+
+LATEST_SECONDS = 60.0
+"""Everything acknowledged is delivered so long after the last fault."""
+
+_SHOWN = 5
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run showed. The first lists are what must not happen; each names orders or processes.
+
+    ``duplicates`` are orders that were sent more than once although the ledger flags them as ambiguous: a
+    worker died between sending and hearing. Milliseconds: ``p50``, ``p99``, ``slowest`` of acknowledgements.
+    """
+
+    name: str
+    database: str
+    seed: int
+
+    lost: list[str]
+    unrecorded: list[str]
+    unexplained: list[str]
+    misstated: list[str]
+    strangers: list[str]
+    disagreements: list[str]
+    crashed: list[str]
+    wrong_answers: list[str]
+    late: bool
+
+    orders: int
+    acknowledged: int
+    received: int
+    duplicates: int
+    ambiguous: int
+    answers: dict[str, int]
+    faults: dict[str, int]
+    kills: int
+    settled_seconds: float
+    p50: float
+    p99: float
+    slowest: float
+
+    @property
+    def broken(self) -> list[str]:
+        """The promises that were not kept, as sentences; none is what is hoped for."""
+        found: list[tuple[list[str], str]] = [
+            (self.lost, "acknowledged and never received"),
+            (self.unrecorded, "acknowledged and not in the ledger"),
+            (self.unexplained, "received more than once, not flagged ambiguous"),
+            (self.misstated, "received with another value"),
+            (self.strangers, "received, but never placed"),
+            (self.disagreements, "of which the ledger says otherwise than the destination"),
+            (self.crashed, "ended although nobody killed it"),
+            (self.wrong_answers, "answered neither 200 nor 503"),
+        ]
+        sentences = [f"{len(items)} {what}: {_some(items)}" for items, what in found if items]
+        if self.late:
+            sentences.append(f"not everything was delivered {LATEST_SECONDS:.0f} s after the last fault")
+        return sentences
+
+    def __str__(self) -> str:
+        lines = [
+            ("kills", f"{self.kills} ({_counts(self.faults)})"),
+            ("orders", f"{self.orders} placed, {self.acknowledged} acknowledged"),
+            ("answers", _counts(self.answers)),
+            (
+                "acknowledged",
+                f"p50 {self.p50:.0f} ms, p99 {self.p99:.0f} ms, slowest {self.slowest:.0f} ms",
+            ),
+            ("received", f"{self.received} orders, {self.duplicates} of them twice"),
+            ("ambiguous", f"{self.ambiguous} in the ledger"),
+            ("settled", f"{self.settled_seconds:.1f} s after load and faults"),
+            ("lost", str(len(self.lost))),
+            ("verdict", "kept" if not self.broken else "BROKEN"),
+        ]
+        body = [f"  {label:<13}{text}" for label, text in lines]
+        head = f"faults: {self.name} on {self.database}, seed {self.seed}"
+        return "\n".join([head, *body, *(f"  - {sentence}" for sentence in self.broken)]) + "\n"
+
+
+def judge(
+    relay: Installation,
+    load: Load,
+    *,
+    name: str,
+    seed: int,
+    settled: float,
+    faults: Counter[str],
+    kills: int,
+) -> Verdict:
+    """Reads both sides. Ask when nothing runs any more that could send."""
+    received, ledger = relay.received(), {row["event_id"]: row for row in relay.ledger()}
+    times = Counter(one.event_id for one in received)
+    twice = {order for order, count in times.items() if count > 1}
+    flagged = {order for order, row in ledger.items() if row["ambiguous"]}
+    answers = load.statuses
+    return Verdict(
+        name=name,
+        database=relay.database_kind,
+        seed=seed,
+        lost=sorted(load.acknowledged - times.keys()),
+        unrecorded=sorted(load.acknowledged - ledger.keys()),
+        unexplained=sorted(twice - flagged),
+        misstated=_misstated(received, load),
+        strangers=sorted(times.keys() - load.placed.keys()),
+        disagreements=_disagreements(ledger, times),
+        crashed=[f"{one.name} with {one.code}" for one in relay.fleet.exits if not _is_explained(one)],
+        wrong_answers=[f"{status}" for status in sorted(answers) if status not in {200, 503, CUT_OFF}],
+        late=settled >= LATEST_SECONDS,
+        orders=len(load.placed),
+        acknowledged=len(load.acknowledged),
+        received=len(times),
+        duplicates=len(twice & flagged),
+        ambiguous=len(flagged),
+        answers={str(status or "no answer"): count for status, count in sorted(answers.items())},
+        faults=dict(faults),
+        kills=kills,
+        settled_seconds=round(settled, 2),
+        p50=round(load.slowest(0.5) * 1_000, 1),
+        p99=round(load.slowest(0.99) * 1_000, 1),
+        slowest=round(load.slowest(1.0) * 1_000, 1),
+    )
+
+
+def _misstated(received: list[Received], load: Load) -> list[str]:
+    """Orders that arrived with another total than they were placed with."""
+    found = set()
+    for one in received:
+        told = load.placed.get(one.event_id)
+        said = one.event.get("custom_data", {}).get("value")
+        if told is not None and told.value is not None and Decimal(str(said)) != told.value:
+            found.add(one.event_id)
+    return sorted(found)
+
+
+def _disagreements(ledger: dict[str, dict[str, Any]], times: Counter[str]) -> list[str]:
+    """Deliveries that only one side knows to be done."""
+    delivered = {order for order, row in ledger.items() if row["state"] == "delivered"}
+    return sorted(f"{order} ({ledger.get(order, {}).get('state')})" for order in delivered ^ times.keys())
+
+
+def _is_explained(one: Exit) -> bool:
+    # After a SIGKILL PostgreSQL may find its predecessor's last children, and tries again.
+    return one.by_us or one.name == "postgresql"
+
+
+def _some(items: list[str]) -> str:
+    return ", ".join(items[:_SHOWN]) + (" ..." if len(items) > _SHOWN else "")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

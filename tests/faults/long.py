@@ -1,0 +1,102 @@
+"""Many mixed runs, one after the other: ``python -m tests.faults.long --runs 200 --database sqlite``.
+
+Prints each verdict, and appends it to a file as one JSON line. Ends with 1 if a promise was broken.
+"""
+
+import argparse
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.faults.installation import ROOT, Kind
+from tests.faults.judge import Verdict
+from tests.faults.mixed import mixed
+
+RESULTS = ROOT / "build" / "faults.jsonl"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0: every promise was kept in every run."""
+    options = _options().parse_args(arguments)
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    verdicts = []
+    for seed, database in _runs(options):
+        verdict = mixed(database, seed, rate=options.rate, seconds=options.seconds, kills=options.kills)
+        verdicts.append(verdict)
+        _keep(options.results, verdict, options)
+        _say(str(verdict))
+    _say(summary(verdicts))
+    return int(any(verdict.broken for verdict in verdicts))
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """One block for all runs; a seed names the run that broke something."""
+    acknowledged = sum(verdict.acknowledged for verdict in verdicts)
+    duplicates = sum(verdict.duplicates for verdict in verdicts)
+    share = duplicates / acknowledged if acknowledged else 0.0
+    broken = ", ".join(f"{verdict.database} {verdict.seed}" for verdict in verdicts if verdict.broken)
+    slowest = max((verdict.settled_seconds for verdict in verdicts), default=0.0)
+    return (
+        f"all: {len(verdicts)} runs, {sum(verdict.kills for verdict in verdicts)} kills\n"
+        f"  acknowledged {acknowledged}, lost {sum(len(verdict.lost) for verdict in verdicts)}\n"
+        f"  sent twice   {duplicates} ({share:.2%}), all flagged but "
+        f"{sum(len(verdict.unexplained) for verdict in verdicts)}\n"
+        f"  settled      within {slowest:.1f} s\n"
+        f"  broken       {broken or 'none'}\n"
+    )
+
+
+def _runs(options: argparse.Namespace) -> Iterator[tuple[int, Kind]]:
+    kinds: tuple[Kind, ...] = ("sqlite", "postgresql")
+    for seed in range(options.seed, options.seed + options.runs):
+        for kind in kinds:
+            if options.database in {kind, "both"}:
+                yield seed, kind
+
+
+def _keep(file: Path, verdict: Verdict, options: argparse.Namespace) -> None:
+    facts: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "revision": _revision(),
+        "python": platform.python_version(),
+        "rate": options.rate,
+        "seconds": options.seconds,
+        **msgspec.to_builtins(verdict),
+        "broken": verdict.broken,
+    }
+    with file.open("ab") as results:
+        results.write(msgspec.json.encode(facts) + b"\n")
+
+
+def _revision() -> str:
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip() or "unknown"
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./dev faults", description=__doc__)
+    parser.add_argument("--runs", type=int, default=1, help="of each kind (1)")
+    parser.add_argument("--seed", type=int, default=1, help="of the first run; the next ones count up (1)")
+    parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
+    parser.add_argument("--rate", type=float, default=100, help="orders per second (100)")
+    parser.add_argument("--seconds", type=float, default=12, help="of load and faults (12)")
+    parser.add_argument("--kills", type=int, default=10, help="at least so many processes per run (10)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="a file that grows by one line per run")
+    return parser
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
