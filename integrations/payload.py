@@ -1,0 +1,36 @@
+"""Building payloads: what several destinations want alike."""
+
+import re
+from typing import Any
+
+from integrations import untrusted
+from integrations.destination import Account
+from integrations.event import Event
+from integrations.setting import Setting
+
+PAGE_URL = Setting(
+    "page_url",
+    "Your shop's address: the page of orders that name none (drafts, renewals); without it they stay here",
+    pattern=r"https://[^\s?#]+",
+    example="https://shop.example.com/",
+)
+"""For destinations that take no website event without a page. Only its owner may say it: never guessed."""
+
+
+def page_url(event: Event, account: Account) -> str:
+    """The page on which the order was placed, else the owner's `PAGE_URL`, else ``""``. Never a query."""
+    return untrusted.page(event.page_url) or account.text(PAGE_URL.name)
+
+
+def captured(event: Event, form: re.Pattern[str], *names: str) -> str:
+    """A click id or cookie as the storefront captured it, ``""`` unless all of it has the vendor's form.
+
+    Never truncated, changed in case or made up: a wrong one joins strangers.
+    """
+    value = event.captured(*names)
+    return value if form.fullmatch(value) else ""
+
+
+def filled(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without what is empty: an empty match key counts as a bad one. Zero and False are not empty."""
+    return {name: value for name, value in fields.items() if value not in ("", None, [], {})}
