@@ -255,6 +255,31 @@ def test_control(transport: Transport) -> None:
         assert [one["status"] for one in record["requests"]] == [500, 200]
 
 
+def test_a_poisoned_event_spoils_every_request_that_tells_of_it(transport: Transport) -> None:
+    with serving(Post()) as address:
+        told = {"event_id": "a", "step": {"scene": "tired"}}
+        assert _control(transport, address, "poison", told) == (200, {"event_id": "a"})
+        assert [_send(transport, address).status for _ in range(3)] == [503] * 3
+        assert _send(transport, address, "b").status == 200
+        assert _control(transport, address, "record")[1]["kept"] == 1
+
+
+def test_accounts_can_be_changed(transport: Transport) -> None:
+    """A token that was right expires: from then on the new one is known, the old one refused as such."""
+    with serving(stand_in("meta")()) as address:
+        accounts = [{"pixel_id": "12345", "access_token": "new", "expired_token": "old"}]
+        assert _control(transport, address, "accounts", {"accounts": accounts}) == (200, {"accounts": 1})
+        url = f"{address}/v26.0/12345/events"
+        answers = [
+            json.loads(transport.send(Request(url, b"{}", {"Authorization": f"Bearer {token}"})).body)
+            for token in ("old", "new")
+        ]
+        assert [(one["error"]["code"], one["error"].get("error_subcode")) for one in answers] == [
+            (190, 463),
+            (100, 9_900_003),
+        ]
+
+
 @pytest.mark.parametrize(
     ("action", "document", "status"),
     [
@@ -262,9 +287,11 @@ def test_control(transport: Transport) -> None:
         ("script", {"steps": [{"statsu": 500}]}, 400),
         ("script", [], 400),
         ("browser", {}, 400),
+        ("poison", {"event_id": "a", "step": {"scene": "teatime"}}, 400),
+        ("accounts", {"accounts": [1]}, 400),
         ("teatime", {}, 404),
     ],
-    ids=range(5),
+    ids=range(7),
 )
 def test_control_says_what_is_wrong(transport: Transport, action: str, document: Any, status: int) -> None:
     with serving(Post()) as address:

@@ -79,6 +79,7 @@ class Meta(StandIn):
         "password_changed": Step(
             status=400, body=_error(190, "Error validating access token: the session is invalid", 460)
         ),
+        "bad_field": Step(status=400, body=_error(100, "Invalid parameter", 2804048, is_transient=False)),
         "no_permission": Step(status=403, body=_error(200, "(#200) Permissions error")),
         "wrong_count": Step(status=200, body={"events_received": 0, "messages": []}, counted=True),
     }

@@ -139,6 +139,7 @@ class StandIn(ABC):
         self._frozen_at: float | None = None
         self._journal = journal
         self._script: deque[Step] = deque()
+        self._poison: dict[str, Step] = {}
         self._seen: dict[Hashable, float] = {}
         self._lock = threading.Lock()
 
@@ -160,11 +161,13 @@ class StandIn(ABC):
 
     def script(self, steps: Sequence[Step]) -> None:
         """Replaces the script. Raises `UnknownScene`."""
-        known = {**SCENES, **self.scenes}
-        if unknown := {step.scene for step in steps if step.scene} - known.keys():
-            raise UnknownScene(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
+        staged = self._staged(steps)
         with self._lock:
-            self._script = deque(_staged(step, known) for step in steps)
+            self._script = deque(staged)
+
+    def poison(self, event_id: str, step: Step) -> None:
+        """Answers every request that tells of this event so, and counts none of its events."""
+        self._poison[event_id] = self._staged([step])[0]
 
     def receive(self, hit: Hit) -> Reply:
         """Counts what is to be counted, and says what to answer."""
@@ -187,10 +190,19 @@ class StandIn(ABC):
             judged, counted = self.judge(hit)
         except Refusal as refusal:
             judged, counted = refusal.reply, []
+        for one in counted:
+            if one.event_id in self._poison:
+                return _scripted(self._poison[one.event_id])
         self._count(counted, "server")
         reply = _scripted(step) if step.status else judged
         body = reply.body[: len(reply.body) // 2] if step.truncated else reply.body
         return msgspec.structs.replace(reply, body=body, delay=step.delay, reset=step.reset)
+
+    def _staged(self, steps: Sequence[Step]) -> list[Step]:
+        known = {**SCENES, **self.scenes}
+        if unknown := {step.scene for step in steps if step.scene} - known.keys():
+            raise UnknownScene(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
+        return [_staged(step, known) for step in steps]
 
     def _next_step(self) -> Step:
         if not self._script:

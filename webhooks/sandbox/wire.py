@@ -4,6 +4,8 @@ POST /_control/script   {"steps": [Step, ...]}      what goes wrong next
 GET  /_control/record                               every event counted, every request seen
 POST /_control/browser  {"account", "event_name", "event_id"}
 POST /_control/clock    {"now": Unix seconds or null}
+POST /_control/accounts {"accounts": [{option: value}, ...]}     the accounts that it knows from now on
+POST /_control/poison   {"event_id", "step": Step}               what answers requests with this event
 """
 
 import argparse
@@ -161,6 +163,15 @@ class _Clock(msgspec.Struct, forbid_unknown_fields=True):
     now: float | None
 
 
+class _Accounts(msgspec.Struct, forbid_unknown_fields=True):
+    accounts: list[dict[str, str]]
+
+
+class _Poison(msgspec.Struct, forbid_unknown_fields=True):
+    event_id: str
+    step: Step
+
+
 def _script(kind: StandIn, body: bytes) -> Any:
     steps = msgspec.json.decode(body, type=_Script).steps
     kind.script(steps)
@@ -182,11 +193,24 @@ def _clock(kind: StandIn, body: bytes) -> Any:
     return {"now": kind.now()}
 
 
+def _accounts(kind: StandIn, body: bytes) -> Any:
+    kind.accounts = list(msgspec.json.decode(body, type=_Accounts).accounts)
+    return {"accounts": len(kind.accounts)}
+
+
+def _poison(kind: StandIn, body: bytes) -> Any:
+    told = msgspec.json.decode(body, type=_Poison)
+    kind.poison(told.event_id, told.step)
+    return {"event_id": told.event_id}
+
+
 _ACTIONS: Mapping[tuple[str, str], Callable[[StandIn, bytes], Any]] = {
     ("POST", "script"): _script,
     ("GET", "record"): _record,
     ("POST", "browser"): _browser,
     ("POST", "clock"): _clock,
+    ("POST", "accounts"): _accounts,
+    ("POST", "poison"): _poison,
 }
 
 
