@@ -1,0 +1,29 @@
+"""The command `purchase-relay`, which is also `python -m webhooks`."""
+
+import sys
+
+import click
+
+from webhooks import reporting
+from webhooks.commands import acting, looking, processes, upkeep
+from webhooks.commands.frame import EXIT_CODES, Root
+
+
+@click.group(cls=Root, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="purchase-relay")
+@click.option("-v", "--verbose", is_flag=True, help="Log what is done, as JSON lines on stderr.")
+def main(verbose: bool) -> None:
+    """Signed order webhooks in, deduplicated purchase events out.
+
+    Settings come from the environment; `settings example` prints all of them.
+    """
+    reporting.configure_logs("info" if verbose else "error", sys.stderr)
+
+
+for command in (
+    *(processes.up, processes.demo, processes.worker, processes.sweep),
+    *(looking.orders, looking.deliveries, looking.quarantine, looking.stats, looking.ledger),
+    *(acting.send_again, acting.release),
+    *(upkeep.db, upkeep.settings_group, upkeep.vault, upkeep.retention),
+):
+    main.add_command(command)
