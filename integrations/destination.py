@@ -19,7 +19,8 @@ good); expired (too old for the destination); suppressed (consent or policy); br
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What goes over the wire. Secrets stand in headers or body, never in the address."""
+    """What goes over the wire. Secrets stand in headers or body, never in the address, save where a
+    destination has no other place for them (`Destination.secret_in_url`)."""
 
     url: str
     body: bytes = b""
@@ -131,6 +132,8 @@ class Destination(ABC):
     summary: ClassVar[Summary]
     guide: ClassVar[str] = ""
     """One line: where to find the account's id and token."""
+    secret_in_url: ClassVar[str] = ""
+    """Why this destination's requests carry a secret in their address; empty for all that need not."""
 
     @abstractmethod
     def window(self, event: Event) -> int:
@@ -154,10 +157,11 @@ class Destination(ABC):
 
     # --- optional: what not every destination has ----------------------------------------------------------
 
-    def exchange(self, account: Account, now: int) -> Request | None:  # noqa: ARG002
+    def exchange(self, account: Account, now: int) -> Request | Outcome | None:  # noqa: ARG002
         """The request that trades the account's lasting credentials for a short-lived token, if there is
-        such a step. The transport makes it, keeps the token while it is good, and adds
-        ``Authorization: Bearer`` to the account's requests."""
+        such a step; a `held` outcome if they are incomplete, with a ``detail`` that says what to set.
+        `webhooks/tokens.py` sends it, keeps the token while it is good, and adds ``Authorization: Bearer``
+        to the account's requests."""
         return None
 
     def read_exchange(self, response: Response) -> Token | Outcome:
@@ -175,11 +179,12 @@ class Destination(ABC):
 
     def confirm(self, trace: str, account: Account) -> Request | None:  # noqa: ARG002
         """The request that asks what became of an accepted call (by its trace), where acceptance is not
-        yet the end."""
+        yet the end. `webhooks/confirming.py` sends it minutes to days later."""
         return None
 
     def read_confirm(self, response: Response) -> Outcome:
-        """`delivered` (processed), `retry` (ask again later) or why it was not processed."""
+        """`delivered` (processed), `retry` (ask again later), or `refused` with why the call, or a part of
+        it, was not processed."""
         raise NotImplementedError(f"{self.slug} confirms nothing")
 
     @abstractmethod

@@ -16,13 +16,14 @@ from uuid import uuid4
 import msgspec
 
 from integrations import event as events
-from integrations.destination import Account, Delivery, Destination, Outcome, Response
+from integrations.destination import Account, Delivery, Destination, Outcome
 from webhooks import filters, jobs, reporting, retries, settings
 from webhooks.clock import milliseconds, now_ms
 from webhooks.discretion import Fact
 from webhooks.gate import Gate
 from webhooks.leases import Claimed, Settled
 from webhooks.relay import Relay
+from webhooks.tokens import Answer, Kept, Tokens
 from webhooks.transport import TOTAL_SECONDS, Transport
 from webhooks.vault import Sealed
 
@@ -54,9 +55,10 @@ class Drain:
         self.relay = relay
         self.gate = Gate(relay)
         self.transport = transport
+        self.tokens = Tokens(transport)
         self.stopping = stopping
         self._pools: dict[str, ThreadPoolExecutor] = {}
-        self._flights: dict[Future[Response], Parcel] = {}
+        self._flights: dict[Future[Answer], Parcel] = {}
         self._is_turn_of_one = False
 
     def run(self, seconds: float) -> bool:
@@ -203,7 +205,7 @@ class Drain:
         pool = self._pools.setdefault(
             account.slug, ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix=account.slug)
         )
-        self._flights[pool.submit(self.transport.send, request)] = parcel
+        self._flights[pool.submit(self.tokens.send, adapter, account, request)] = parcel
 
     def _isolate(self, parcel: Parcel, error: Exception) -> None:
         """A batch that cannot be built: halves, until the event that breaks us stands alone."""
@@ -217,27 +219,40 @@ class Drain:
 
     # --- read and close ----------------------------------------------------------------------------------
 
-    def _land(self, flight: Future[Response]) -> None:
+    def _land(self, flight: Future[Answer]) -> None:
         """Judges an answer. If the ledger cannot take the verdict now, the flight stays for the next run."""
-        parcel, response = self._flights[flight], flight.result()
-        judged = self._read(parcel, response)
+        parcel, answer = self._flights[flight], flight.result()
+        judged, status = self._read(parcel, answer), answer.response.status or None
+        if answer.aged and all(outcome.state == "held" for _, outcome in judged):
+            self._renew(flight, answer.aged, judged[0][1], status)
+            return
         blamed = [pair for pair in judged if not pair[1].whole]
         innocent = [one for one, outcome in judged if outcome.whole] if len(judged) > 1 else []
         self.gate.landed(parcel.account, [outcome for _, outcome in judged])
-        self._close(parcel.account, parcel.batch, blamed if innocent else judged, response.status or None)
+        self._close(parcel.account, parcel.batch, blamed if innocent else judged, status)
         if innocent:
             note = msgspec.structs.replace(judged[0][1], detail="another event of the batch was refused")
-            self.relay.leases.note(
-                parcel.batch, [one.id for one in innocent], note, now_ms(), response.status or None
-            )
+            self.relay.leases.note(parcel.batch, [one.id for one in innocent], note, now_ms(), status)
         del self._flights[flight]
         if innocent:
             rest = _only(parcel, {one.id for one in innocent})
             self._send_again([rest] if blamed else _halves(rest))
 
-    def _read(self, parcel: Parcel, response: Response) -> list[tuple[Claimed, Outcome]]:
+    def _renew(self, flight: Future[Answer], token: Kept, why: Outcome, status: int | None) -> None:
+        """An access token that ended early, or was taken back, is no reason yet to hold the account: the
+        same goes out at once with a new one."""
+        parcel, why = self._flights[flight], msgspec.structs.replace(why, detail="the access token had ended")
+        self.relay.leases.note(parcel.batch, [one.id for one in parcel.claimed], why, now_ms(), status)
+        del self._flights[flight]
+        self.tokens.forget(parcel.account, token)
+        self._send_again([parcel])
+
+    def _read(self, parcel: Parcel, answer: Answer) -> list[tuple[Claimed, Outcome]]:
+        if answer.outcome is not None:
+            return [(one, answer.outcome) for one in parcel.claimed]
         try:
-            outcomes = self.relay.destination(parcel.account).read(len(parcel.claimed), response)
+            adapter = self.relay.destination(parcel.account)
+            outcomes = adapter.read(len(parcel.claimed), answer.response)
             return list(zip(parcel.claimed, outcomes, strict=True))
         except Exception as error:  # noqa: BLE001 - our bug, after the wire: it may have counted
             outcome = self._broken("reading an answer failed", parcel.account, parcel.claimed[0], error)
@@ -296,8 +311,9 @@ def _tell(account: Account, settled: Settled, outcome: Outcome) -> None:
 
 
 def open_drain(relay: Relay, stopping: threading.Event) -> Drain:
-    """A drain with a transport whose deadline ends well before the lease does."""
-    seconds = min(TOTAL_SECONDS, 0.8 * relay.settings.lease_seconds)
+    """A drain with a transport whose deadline ends well before the lease does, even if an access token has
+    to be got first."""
+    seconds = min(TOTAL_SECONDS, 0.4 * relay.settings.lease_seconds)
     return Drain(relay, Transport(connections=IN_FLIGHT, total_seconds=seconds), stopping)
 
 

@@ -18,12 +18,14 @@ class Pixel:
 
     def __init__(self, server: HTTPServer) -> None:
         self.calls: list[list[dict[str, Any]]] = []
+        self.authorizations: list[str] = []
         self.answer: Callable[[list[dict[str, Any]]], Response] = self.accept
         server.expect_request("/v26.0/1234567890/events").respond_with_handler(self._handle)
 
     def _handle(self, request: Request) -> Response:
         data = json.loads(request.get_data())["data"]
         self.calls.append(data)
+        self.authorizations.append(request.headers.get("Authorization", ""))
         return self.answer(data)
 
     @staticmethod
