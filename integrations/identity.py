@@ -25,7 +25,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     ``email``: ``as_written`` (lower case only), ``gmail`` (dots and +tag removed at Google's own domains),
     ``every_domain`` (removed everywhere). ``phone_plus``: E.164 with its plus, or the digits alone.
     ``names``: ``letters`` (no punctuation, no spaces) or ``as_written`` (lower case only).
-    ``places``: ``letters`` or ``words`` (spaces between words stay); digits and punctuation go.
+    ``places``: ``letters`` or ``words`` (spaces between words stay), where digits and punctuation go; or
+    ``as_written`` (lower case only; a US state stays a name if it was one).
     ``postcode``: ``compact`` (lower case, no spaces or dashes, five digits in the US) or ``as_written``.
     ``country``: the case of the two-letter code. ``genders``: the letters taken, of f, m and n (neither).
     ``external_id``: ``lower`` or ``as_written``.
@@ -34,7 +35,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     email: Literal["as_written", "gmail", "every_domain"] = "as_written"
     phone_plus: bool = False
     names: Literal["letters", "as_written"] = "letters"
-    places: Literal["letters", "words"] = "letters"
+    places: Literal["letters", "words", "as_written"] = "letters"
     postcode: Literal["compact", "as_written"] = "compact"
     country: Literal["lower", "upper"] = "lower"
     genders: str = "fm"
@@ -134,6 +135,8 @@ def city(written: str, rules: Rules) -> str:
     lower = _tidy(written).lower()
     if lower in _NO_NAME:
         return ""
+    if rules.places == "as_written":
+        return lower if _kept(lower, "LM") else ""
     if rules.places == "words":
         return " ".join(word for part in lower.split() if (word := _kept(part, "LM")))
     return _kept(lower, "LM")
@@ -144,9 +147,11 @@ def region(written: str, order_country: str, rules: Rules) -> str:
     code = places.country(order_country)
     tidy = _tidy(written)
     local = tidy[len(code) + 1 :] if code and tidy.upper().startswith(f"{code}-") else tidy  # ISO 3166-2
+    lower = local.lower()
+    if rules.places == "as_written":
+        return lower if _kept(lower, "LNM") and lower not in _NO_NAME else ""
     if code == "US":
         return places.us_state(local).lower()
-    lower = local.lower()
     if lower in _NO_NAME:
         return ""
     if rules.places == "words":

@@ -57,8 +57,8 @@ def plain(value: Decimal) -> str:
     return f"{value:f}"
 
 
-def number(value: Decimal, places: int = 6) -> msgspec.Raw:
-    """The amount as a JSON number, exact and without exponent or trailing zeros: ``1.230`` is ``1.23``.
+def exact(value: Decimal, places: int = 6) -> str:
+    """The amount as text, without exponent or trailing zeros: ``1.230`` is ``"1.23"``.
 
     A price per piece may come from a division; beyond ``places`` decimals it is rounded.
     """
@@ -68,4 +68,14 @@ def number(value: Decimal, places: int = 6) -> msgspec.Raw:
     written = plain(value)
     if "." in written:
         written = written.rstrip("0").rstrip(".")
-    return msgspec.Raw(b"0" if written == "-0" else written.encode())
+    return "0" if written == "-0" else written
+
+
+def number(value: Decimal, places: int = 6) -> msgspec.Raw:
+    """The amount as a JSON number, written as `exact` does."""
+    return msgspec.Raw(exact(value, places).encode())
+
+
+def minor(value: Decimal, code: str) -> int:
+    """The amount in the currency's smallest unit: 12.34 USD is 1234, 1.23 KWD is 1230, 5 JPY is 5."""
+    return int(rounded(value, code).scaleb(decimals(code)))
