@@ -23,7 +23,7 @@ class Pixel:
         server.expect_request("/v26.0/1234567890/events").respond_with_handler(self._handle)
 
     def _handle(self, request: Request) -> Response:
-        data = json.loads(request.get_data())["data"]
+        data = json.loads(request.get_data()).get("data", [])
         self.calls.append(data)
         self.authorizations.append(request.headers.get("Authorization", ""))
         return self.answer(data)

@@ -30,16 +30,16 @@ def list_destinations(json: bool) -> None:
     """List what there is, and what each can do."""
     found = discovery.destinations()
     if json:
-        print_lines([{"destination": slug, **msgspec.to_builtins(one.summary)} for slug, one in found.items()])
+        print_lines(
+            [{"destination": slug, **msgspec.to_builtins(one.summary)} for slug, one in found.items()]
+        )
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for head in ("Destination", "Dedup key", "Oldest order", "Batch", "Refunds", "Consent"):
         table.add_column(head)
     for slug, one in found.items():
         told = one.summary
-        table.add_row(
-            slug, told.dedup_key, told.window, str(one.batch_limit), told.refunds, told.consent
-        )
+        table.add_row(slug, told.dedup_key, told.window, str(one.batch_limit), told.refunds, told.consent)
     console().print(table)
 
 
@@ -54,10 +54,8 @@ def check(account: str, json: bool) -> None:
     """
     with opened() as relay:
         transport = Transport(connections=1)
-        tokens = Tokens()
-        results = [
-            (one, check_account(relay, one, transport.send, tokens)) for one in _accounts(relay, account)
-        ]
+        tokens = Tokens(transport)
+        results = [(one, check_account(relay, one, tokens)) for one in _accounts(relay, account)]
         transport.close()
     if json:
         print_lines([_as_line(one, outcome) for one, outcome in results])
