@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from integrations.event import Event
 from integrations.store import Verdict
@@ -201,6 +201,13 @@ class Ledger:
                 .values(state="expired", reason="too_old", detail="older than the destination accepts")
             )
         return ended.rowcount
+
+    def closing_soon(self, before: int) -> dict[str, int]:
+        """How many waiting deliveries of each account become too old before that time."""
+        waiting = and_(deliveries.c.state.in_(("due", "held")), deliveries.c.expires_at <= before)
+        query = select(deliveries.c.account, func.count()).where(waiting).group_by(deliveries.c.account)
+        with self.database.read() as db:
+            return {account: count for account, count in db.execute(query)}
 
     def forget(self, before: int, limit: int = 500) -> int:
         """Blanks what is personal in finished events and hooks older than ``before``; facts stay."""

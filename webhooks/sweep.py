@@ -9,9 +9,10 @@ import time
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from webhooks import completion, reporting
+from webhooks import completion, confirming, reporting
 from webhooks.clock import DAY, now_ms
 from webhooks.relay import Relay
+from webhooks.tokens import Tokens
 from webhooks.transport import Transport
 
 log = reporting.logger(__name__)
@@ -26,6 +27,7 @@ class Sweep:
     def __init__(self, relay: Relay) -> None:
         self.relay = relay
         self.transport = Transport(connections=1)
+        self.tokens = Tokens(self.transport)
         self.stopping = threading.Event()
         self._tidied = 0.0
 
@@ -42,15 +44,28 @@ class Sweep:
         self.transport.close()
 
     def once(self) -> None:
-        """One round: wake for what is due, fetch what hooks only named, end what is too old, tidy up."""
+        """One round: wake for what is due, fetch what hooks only named, end what is too old, tidy up, ask
+        what became of what was accepted."""
         fetched = completion.complete_due(self.relay, self.transport)
         if fetched or self._anything_to_do():
             self._wake()
         if ended := self.relay.ledger.expire(now_ms()):
             reporting.alert("expired", "Deliveries became too old while they waited", count=ended)
         if time.monotonic() - self._tidied > TIDY_SECONDS:
+            self._warn()
             self.tidy()
             self._tidied = time.monotonic()
+        confirming.confirm_due(self.relay, self.tokens)
+
+    def _warn(self) -> None:
+        """Tells while something can still be done about it."""
+        for account, count in self.relay.ledger.closing_soon(now_ms() + DAY).items():
+            reporting.alert(
+                "closing_soon",
+                "Deliveries that wait will be too old for their destination within a day",
+                account=account,
+                count=count,
+            )
 
     def tidy(self) -> int:
         """Forgets what is personal and older than the retention; returns how many records."""

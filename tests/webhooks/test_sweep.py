@@ -13,7 +13,7 @@ from redis import Redis
 from sqlalchemy import select, update
 
 from tests.webhooks.conftest import SAMPLES, Environment
-from webhooks import app, completion
+from webhooks import app, completion, reporting
 from webhooks.clock import DAY, now_ms
 from webhooks.delivery import Drain, open_drain
 from webhooks.relay import Relay
@@ -76,6 +76,24 @@ def test_what_became_too_old_while_it_was_held_ends_visibly(
     with relay.database.read() as db:
         row = db.execute(select(deliveries)).mappings().one()
     assert (row["state"], row["reason"]) == ("expired", "too_old")
+
+
+def test_what_will_be_too_old_within_a_day_is_told(
+    relay: Relay, sweep: Sweep, post: Post, order: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, object]] = []
+    monkeypatch.setattr(
+        reporting, "alert", lambda kind, _sentence, **facts: told.append((kind, facts["count"]))
+    )
+    post(order)
+    sweep.once()
+    assert told == []
+    with relay.database.write() as db:
+        db.execute(update(deliveries).values(state="held", expires_at=now_ms() + DAY // 2))
+    again = Sweep(relay)
+    again.once()
+    again.transport.close()
+    assert told == [("closing_soon", 1)]
 
 
 def test_retention_blanks_what_is_personal_and_keeps_the_facts(
