@@ -207,7 +207,7 @@ class Ledger:
         waiting = and_(deliveries.c.state.in_(("due", "held")), deliveries.c.expires_at <= before)
         query = select(deliveries.c.account, func.count()).where(waiting).group_by(deliveries.c.account)
         with self.database.read() as db:
-            return {account: count for account, count in db.execute(query)}
+            return {account: int(count) for account, count in db.execute(query)}
 
     def forget(self, before: int, limit: int = 500) -> int:
         """Blanks what is personal in finished events and hooks older than ``before``; facts stay."""
