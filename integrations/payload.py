@@ -10,7 +10,7 @@ from integrations.setting import Setting
 
 PAGE_URL = Setting(
     "page_url",
-    "Your shop's address: the page of orders that name none (drafts, renewals); without it they stay here",
+    "Your shop's address: the page of orders that must have one and name none; else they are not sent",
     pattern=r"https://[^\s?#]+",
     example="https://shop.example.com/",
 )
