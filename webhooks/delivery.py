@@ -17,7 +17,7 @@ import msgspec
 
 from integrations import event as events
 from integrations.destination import Account, Delivery, Destination, Outcome
-from webhooks import filters, jobs, reporting, retries, settings
+from webhooks import confirming, filters, jobs, reporting, retries, settings
 from webhooks.clock import milliseconds, now_ms
 from webhooks.discretion import Fact
 from webhooks.gate import Gate
@@ -279,7 +279,8 @@ class Drain:
             return
         now, schedule = now_ms(), self.relay.settings.retry_schedule
         settled = [retries.settle(one, outcome, now, schedule, _chance()) for one, outcome in judged]
-        self.relay.leases.close(batch, settled, now, status)
+        confirm_at = confirming.first_look(self.relay.destination(account), account, settled, now)
+        self.relay.leases.close(batch, settled, now, status, confirm_at)
         for one, (_, outcome) in zip(settled, judged, strict=True):
             _tell(account, one, outcome)
 

@@ -172,10 +172,18 @@ class Leases:
                 db.execute(attempts.insert(), rows)
         return ours
 
-    def close(self, batch: str, settled: Sequence[Settled], now: int, http_status: int | None = None) -> None:
+    def close(
+        self,
+        batch: str,
+        settled: Sequence[Settled],
+        now: int,
+        http_status: int | None = None,
+        confirm_at: int | None = None,
+    ) -> None:
         """Completes the attempts and gives each delivery its next state; the lease ends.
 
-        Only what is still under this batch's lease is touched.
+        Only what is still under this batch's lease is touched. ``confirm_at``: when to ask what became of
+        what was delivered, if acceptance is not the end.
         """
         alike: dict[tuple[Outcome, str], list[Settled]] = {}
         for one in settled:
@@ -185,7 +193,7 @@ class Leases:
                 ids = [one.delivery for one in group]
                 db.execute(_end_of_attempts(batch, ids, outcome, http_status, now))
                 again = [{"one": one.delivery, "then": one.due_at} for one in group]
-                ending = _end_of_lease(batch, outcome, state, now)
+                ending = _end_of_lease(batch, outcome, state, now, confirm_at)
                 if state == "due":  # each with its own next try: a spread of times
                     one_by_one = ending.where(deliveries.c.id == bindparam("one"))
                     db.execute(one_by_one.values(due_at=bindparam("then")), again)
@@ -222,7 +230,7 @@ def _due(account: str, now: int, which: ColumnElement[bool], limit: int) -> CTE:
     )
 
 
-def _end_of_lease(batch: str, outcome: Outcome, state: str, now: int) -> Update:
+def _end_of_lease(batch: str, outcome: Outcome, state: str, now: int, confirm_at: int | None) -> Update:
     """Lacks the deliveries, and for those that are due again the time."""
     values: dict[str, Any] = {
         "state": state,
@@ -235,7 +243,7 @@ def _end_of_lease(batch: str, outcome: Outcome, state: str, now: int) -> Update:
     if outcome.ambiguous:
         values["ambiguous"] = True
     if state == "delivered":
-        values |= {"delivered_at": now, "trace": outcome.trace}
+        values |= {"delivered_at": now, "trace": outcome.trace, "confirm_at": confirm_at}
     return update(deliveries).where(deliveries.c.batch == batch, deliveries.c.state == "due").values(values)
 
 

@@ -141,7 +141,7 @@ def _fresh(question: Question, due_at: int) -> dict[str, Any]:
     """A new budget. `ambiguous` stays for whoever reads the story; by name it must not stop the delivery,
     so the time from which its destination's memory counts begins anew."""
     values: dict[str, Any] = {"state": "due", "due_at": due_at, "reason": "", "detail": ""}
-    values |= {"attempts": 0, "crashes": 0, "previous_batch": None}
+    values |= {"attempts": 0, "crashes": 0, "previous_batch": None, "confirm_at": None, "confirmed": ""}
     return values | ({"first_sent_at": None} if question.by_name else {})
 
 

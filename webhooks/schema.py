@@ -117,6 +117,10 @@ deliveries = Table(
     Column("first_sent_at", BigInteger),
     Column("delivered_at", BigInteger),
     Column("trace", Text, nullable=False, server_default=""),
+    # Where delivered means accepted only: when to ask what became of it, and the answer: processed,
+    # unknown (nobody would say), or the destination's word for what went wrong. See `confirming.py`.
+    Column("confirm_at", BigInteger),
+    Column("confirmed", Text, nullable=False, server_default=""),
     UniqueConstraint("event", "account"),
     Index(
         "ix_deliveries_due",
@@ -139,6 +143,14 @@ deliveries = Table(
         "id",
         sqlite_where=text("state <> 'delivered'"),
         postgresql_where=text("state <> 'delivered'"),
+    ),
+    Index(
+        "ix_deliveries_unconfirmed",
+        "account",
+        "trace",
+        "confirm_at",
+        sqlite_where=text("confirm_at IS NOT NULL"),
+        postgresql_where=text("confirm_at IS NOT NULL"),
     ),
     Index(
         "ix_deliveries_ambiguous",

@@ -89,6 +89,8 @@ def upgrade() -> None:
         sa.Column("first_sent_at", sa.BigInteger(), nullable=True),
         sa.Column("delivered_at", sa.BigInteger(), nullable=True),
         sa.Column("trace", sa.Text(), server_default="", nullable=False),
+        sa.Column("confirm_at", sa.BigInteger(), nullable=True),
+        sa.Column("confirmed", sa.Text(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(["event"], ["events.id"], name="fk_deliveries_event"),
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
         sa.UniqueConstraint("event", "account", name="uq_deliveries_event_account"),
@@ -109,6 +111,13 @@ def upgrade() -> None:
         ["state", "account", "id"],
         unique=False,
         **_partial("state <> 'delivered'"),
+    )
+    op.create_index(
+        "ix_deliveries_unconfirmed",
+        "deliveries",
+        ["account", "trace", "confirm_at"],
+        unique=False,
+        **_partial("confirm_at IS NOT NULL"),
     )
     op.create_index(
         "ix_deliveries_ambiguous",
