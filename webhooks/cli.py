@@ -21,7 +21,7 @@ def main(verbose: bool) -> None:
 
 
 for command in (
-    *(processes.up, processes.demo, processes.worker, processes.sweep),
+    *(processes.up, processes.demo, processes.web, processes.worker, processes.sweep),
     *(looking.orders, looking.deliveries, looking.quarantine, looking.stats, looking.ledger),
     *(acting.send_again, acting.release),
     *(destinations.destinations, destinations.events),

@@ -274,14 +274,18 @@ _DELIVERY = (
 _ATTEMPT = tuple(attempts.c[name] for name in AttemptTold.__struct_fields__)
 
 
+_TIMES = ("event_time", "received_at", "delivered_at", "expires_at")
+
+
 def _export(condition: Any) -> Select[Any]:
     columns = (
         deliveries.c.id.label("delivery"),
         *(events.c[name] for name in ("store", "shop", "order_id", "order_name", "event_name")),
         *(deliveries.c[name] for name in ("event_id", "destination", "account", "state", "reason", "detail")),
         *(deliveries.c[name] for name in ("attempts", "crashes", "ambiguous", "trace")),
-        *(events.c[name] for name in ("value", "currency", "origin", "source", "event_time", "received_at")),
-        *(deliveries.c[name] for name in ("delivered_at", "expires_at", "due_at")),
+        *(events.c[name] for name in ("value", "currency", "origin", "source")),
+        *((events if name in events.c else deliveries).c[name] for name in _TIMES),
+        deliveries.c.due_at,
         deliveries.c.batch.is_not(None).label("in_flight"),
     )
     return select(*columns).join_from(deliveries, events).where(condition)
@@ -290,9 +294,11 @@ def _export(condition: Any) -> Select[Any]:
 def told(row: RowMapping) -> dict[str, Any]:
     """A row of an export for JSON. ``next_attempt_at`` is there while the delivery is due; with
     ``in_flight`` it is when the lease of whoever sends it now would run out."""
-    facts: dict[str, Any] = {name: _moment(name, value) for name, value in row.items() if name != "due_at"}
-    due_at = row["due_at"] if row["state"] == "due" else None
-    return facts | {"next_attempt_at": rfc3339(due_at)}
+    facts: dict[str, Any] = {**row}
+    for name in _TIMES:
+        facts[name] = rfc3339(facts[name])
+    due_at = facts.pop("due_at")
+    return facts | {"next_attempt_at": rfc3339(due_at) if facts["state"] == "due" else None}
 
 
 def as_plain(answer: Any) -> Any:

@@ -63,6 +63,9 @@ def _deliveries(event: EventTold, standings: Mapping[str, Standing], now: int) -
             yield f"    {sentence}", ""
         if one.ambiguous:
             yield "    an attempt ended without an answer, so it may have been counted all the same", "held"
+        if one.state in {"refused", "broken"} and event.kept and one.expires_at > now:
+            order = event.order_id
+            yield f"    to send it again: purchase-relay replay --shop {event.shop} --order {order}", ""
         for number, attempt in enumerate(one.tries, 1):
             yield f"    attempt {number} at {moment(attempt.opened_at)}: {_attempt(attempt)}", ""
 

@@ -66,11 +66,13 @@ def _state(word: str) -> Text:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
-    """A table of plain texts; `Text` keeps its colour."""
+    """A table of plain texts; `Text` keeps its colour, numbers stand below each other and never wrap."""
     made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for head in heads:
-        made.add_column(head, overflow="fold")
-    for row in rows:
+    cells = [list(row) for row in rows]
+    for number, head in enumerate(heads):
+        counts = bool(cells) and all(isinstance(row[number], int) or row[number] == "" for row in cells)
+        made.add_column(head, overflow="fold", no_wrap=counts, justify="right" if counts else "left")
+    for row in cells:
         made.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
     return made
 
@@ -134,32 +136,35 @@ def counts(of: dict[str, int]) -> str:
 
 
 def figures(told: Figures) -> Group:
-    """Accounts, shops, queue."""
-    heads = ["Account", "Destination", "State", *STATES, "Ambiguous", "Tries/h", "Waits longest"]
-    accounts = table(heads, (_account(one, told.at) for one in told.accounts), "Deliveries by account")
+    """Accounts, shops, queue. Only states and verdicts that occur have a column."""
+    states = [one for one in STATES if any(one in account.deliveries for account in told.accounts)]
+    heads = ["Account", "Destination", "State", *states, "ambiguous", "tries/h", "Waits longest"]
+    accounts = table(
+        heads, (_account(one, states, told.at) for one in told.accounts), "Deliveries by account"
+    )
     verdicts = sorted({verdict for shop in told.shops for verdict in shop.hooks})
-    heads = ["Shop", "Store", "Events", "Sent to nobody", *(f"Hooks: {_spaced(one)}" for one in verdicts)]
+    heads = ["Shop", "Store", "events", "sent to nobody", *(f"hooks: {_spaced(one)}" for one in verdicts)]
     shops = table(heads, (_shop(one, verdicts) for one in told.shops), "Events and hooks by shop")
-    notes = [note for one in told.accounts for note in _notes(one)]
+    notes = [Text(note, style="yellow") for one in told.accounts for note in _notes(one)]
     calls = "Redis does not answer" if told.calls_waiting is None else f"{told.calls_waiting} waiting"
-    return Group(accounts, shops, *(Text(note, style="yellow") for note in notes), f"Wake-up calls: {calls}")
+    return Group(accounts, shops, *notes, f"Wake-up calls: {calls}")
 
 
 def _spaced(word: str) -> str:
     return word.replace("_", " ")
 
 
-def _account(one: AccountFigures, now: int) -> list[object]:
+def _account(one: AccountFigures, states: Sequence[str], now: int) -> list[object]:
     waits = one.longest_waiting
     oldest = f"{span(now - waits.created_at)}, {span(waits.expires_at - now)} left" if waits else ""
-    states = [one.deliveries.get(state, 0) or "" for state in STATES]
+    counted = [one.deliveries.get(state, 0) for state in states]
     known = [one.account, one.destination, _state(one.state if one.is_set_up else "not set up")]
-    return [*known, *states, one.ambiguous or "", one.attempts_last_hour or "", oldest]
+    return [*known, *counted, one.ambiguous, one.attempts_last_hour, oldest]
 
 
 def _shop(one: ShopFigures, verdicts: Sequence[str]) -> list[object]:
     store = one.store if one.is_set_up else "not set up"
-    return [one.shop, store, one.events, one.without_delivery or "", *(one.hooks.get(v, 0) for v in verdicts)]
+    return [one.shop, store, one.events, one.without_delivery, *(one.hooks.get(v, 0) for v in verdicts)]
 
 
 def _notes(one: AccountFigures) -> Iterable[str]:

@@ -4,9 +4,11 @@ import json
 import logging
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,9 +40,9 @@ Run = Callable[..., Result]
 def logs() -> Iterator[None]:
     """The command writes the process's logs to a stream that is gone after the test."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    outputs, level = root.handlers[:], root.level
     yield
-    root.handlers[:], root.level = handlers, level
+    root.handlers[:], root.level = outputs, level
     logging.captureWarnings(capture=False)
 
 
@@ -106,7 +108,7 @@ def test_a_command_that_was_not_understood(run: Run, line: str) -> None:
 
 def test_every_problem_with_the_settings_is_told_at_once(run: Run) -> None:
     broken = {"PORT": "web", "META_PIXEL_ID": "", "RELAY_WORKERS": "0"}
-    for command in ("settings check", "stats", "worker", "db upgrade"):
+    for command in ("settings check", "stats", "web", "worker", "db upgrade"):
         result = run(command, expect=3, **broken)
         assert result.stdout == ""
         assert {"PORT", "META_PIXEL_ID", "RELAY_WORKERS"} <= set(re.findall(r"[A-Z_]{4,}", result.stderr))
@@ -215,6 +217,7 @@ def test_the_story_of_an_order_that_waits(run: Run, relay: Relay, orders: Orders
         ({"state": "expired", "reason": "too_old"}, "meta: expired: too_old"),
         ({"state": "suppressed", "reason": "no_consent"}, "meta: suppressed: no_consent"),
         ({"state": "broken", "reason": "crashes"}, "meta: broken: crashes"),
+        ({"state": "refused"}, "to send it again: purchase-relay replay --shop shopify --order 7000001"),
         ({"expires_at": 1}, "too old by now"),
         ({"crashes": 2}, "2 workers died with it"),
         ({"ambiguous": True}, "it may have been counted all the same"),
@@ -516,6 +519,27 @@ def test_a_plain_command_as_a_process(environment: Environment, relay: Relay, or
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (3, b"")
     assert err.startswith(b"Error: PORT ")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_web_process_answers_until_it_is_told_to_stop(environment: Environment, relay: Relay) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    web = started(environment | {"PORT": str(port), "WEB_CONCURRENCY": "1"}, "web")
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    try:
+        assert wait_for(answers)
+    finally:
+        web.terminate()
+        web.communicate(timeout=40)
+    assert web.returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

@@ -1,5 +1,6 @@
-"""The commands that stay: everything at once, the worker, the sweep."""
+"""The commands that stay: everything at once, the web process, the worker, the sweep."""
 
+import os
 import sys
 import threading
 
@@ -34,6 +35,16 @@ def demo() -> None:
     from webhooks.sandbox import demo as sandboxed
 
     sys.exit(sandboxed.run())
+
+
+@click.command()
+def web() -> None:
+    """Take hooks in, until SIGTERM.
+
+    gunicorn with the settings of `webhooks/server.py`, in place of this process.
+    """
+    settings.load()  # what is wrong with them is told here, before gunicorn says it in its own way
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "python:webhooks.server"])  # noqa: S606
 
 
 @click.command()
