@@ -83,6 +83,7 @@ class DeliveryTold(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
     delivered_at: int | None
     trace: str
+    confirmed: str
     tries: tuple[AttemptTold, ...] = ()
 
 
@@ -282,7 +283,7 @@ def _export(condition: Any) -> Select[Any]:
         deliveries.c.id.label("delivery"),
         *(events.c[name] for name in ("store", "shop", "order_id", "order_name", "event_name")),
         *(deliveries.c[name] for name in ("event_id", "destination", "account", "state", "reason", "detail")),
-        *(deliveries.c[name] for name in ("attempts", "crashes", "ambiguous", "trace")),
+        *(deliveries.c[name] for name in ("attempts", "crashes", "ambiguous", "trace", "confirmed")),
         *(events.c[name] for name in ("value", "currency", "origin", "source")),
         *((events if name in events.c else deliveries).c[name] for name in _TIMES),
         deliveries.c.due_at,

@@ -77,7 +77,8 @@ def _state(one: DeliveryTold, now: int) -> str:
         case "delivered":
             trace = f" (trace {one.trace})" if one.trace else ""
             on = f" on attempt {number}" if number else ""
-            return f"delivered at {moment(one.delivered_at)}{on} as event_id {one.event_id}{trace}"
+            later = f"; asked later: {one.confirmed}{why}" if one.confirmed else ""
+            return f"delivered at {moment(one.delivered_at)}{on} as event_id {one.event_id}{trace}{later}"
         case "due" if one.in_flight:
             return f"being sent now as event_id {one.event_id}"
         case "due" if one.due_at <= now:

@@ -217,6 +217,7 @@ def test_the_story_of_an_order_that_waits(run: Run, relay: Relay, orders: Orders
         ({"state": "expired", "reason": "too_old"}, "meta: expired: too_old"),
         ({"state": "suppressed", "reason": "no_consent"}, "meta: suppressed: no_consent"),
         ({"state": "broken", "reason": "crashes"}, "meta: broken: crashes"),
+        ({"state": "delivered", "confirmed": "processed"}, "asked later: processed"),
         ({"state": "refused"}, "to send it again: purchase-relay replay --shop shopify --order 7000001"),
         ({"expires_at": 1}, "too old by now"),
         ({"crashes": 2}, "2 workers died with it"),

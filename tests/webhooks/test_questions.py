@@ -166,7 +166,7 @@ def test_an_export_tells_each_delivery_once(
         **{name: event[name] for name in ("store", "shop", "order_id", "order_name", "event_name")},
         **{name: event[name] for name in ("value", "currency", "origin", "source")},
         **{name: rfc3339(event[name]) for name in ("event_time", "received_at")},
-        **dict.fromkeys(("reason", "detail", "trace"), ""),
+        **dict.fromkeys(("reason", "detail", "trace", "confirmed"), ""),
         **dict.fromkeys(("attempts", "crashes"), 0),
         **dict.fromkeys(("ambiguous", "in_flight"), False),
         **dict.fromkeys(("destination", "account"), "meta"),
