@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from redis import Redis
 from sqlalchemy import func, select
 
 from tests import ports, servers
@@ -113,8 +114,10 @@ class Installation:
         self.fleet.start(self._program("valkey", program, *where, *forgetful))
 
     def wait_until_ready(self, seconds: float = _READY_SECONDS) -> None:
-        """Until a hook would be taken; raises `NotReady`."""
+        """Until a hook would be taken and both workers listen; raises `NotReady`."""
         _until(self._is_ready, seconds, self._last_words)
+        with Redis.from_url(self.redis_url) as redis:
+            _until(lambda: redis.scard("rq:workers") == len(WORKERS), seconds, self._last_words)
 
     def _ours(self) -> Iterator[Program]:
         python = sys.executable

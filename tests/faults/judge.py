@@ -20,8 +20,9 @@ _SHOWN = 5
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What a run showed. The first lists are what must not happen; each names orders or processes.
 
-    ``duplicates`` are orders that were sent more than once although the ledger flags them as ambiguous: a
-    worker died between sending and hearing. Milliseconds: ``p50``, ``p99``, ``slowest`` of acknowledgements.
+    ``duplicates`` counts all orders that were sent more than once; ``unexplained`` are those of them that the
+    ledger does not flag as ambiguous. ``p50``, ``p90``, ``p99`` and ``slowest``: milliseconds until an
+    acknowledgement.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     kills: int
     settled_seconds: float
     p50: float
+    p90: float
     p99: float
     slowest: float
 
@@ -75,8 +77,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             ("orders", f"{self.orders} placed, {self.acknowledged} acknowledged"),
             ("answers", _counts(self.answers)),
             (
-                "acknowledged",
-                f"p50 {self.p50:.0f} ms, p99 {self.p99:.0f} ms, slowest {self.slowest:.0f} ms",
+                "milliseconds",
+                f"p50 {self.p50:.0f}, p90 {self.p90:.0f}, p99 {self.p99:.0f}, slowest {self.slowest:.0f}",
             ),
             ("received", f"{self.received} orders, {self.duplicates} of them twice"),
             ("ambiguous", f"{self.ambiguous} in the ledger"),
@@ -121,13 +123,14 @@ def judge(
         orders=len(load.placed),
         acknowledged=len(load.acknowledged),
         received=len(times),
-        duplicates=len(twice & flagged),
+        duplicates=len(twice),
         ambiguous=len(flagged),
         answers={str(status or "no answer"): count for status, count in sorted(answers.items())},
         faults=dict(faults),
         kills=kills,
         settled_seconds=round(settled, 2),
         p50=round(load.slowest(0.5) * 1_000, 1),
+        p90=round(load.slowest(0.9) * 1_000, 1),
         p99=round(load.slowest(0.99) * 1_000, 1),
         slowest=round(load.slowest(1.0) * 1_000, 1),
     )

@@ -1,6 +1,7 @@
 """Stores that send hooks: in an open loop, so that a slow relay is not spared, each with its own patience."""
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
@@ -35,11 +36,11 @@ CUT_OFF = 0
 
 
 class Answer(NamedTuple):
-    """What a store heard. ``seconds``: how long it waited."""
+    """What a store heard, when it began to speak (`time.monotonic`), and how many seconds it waited."""
 
     status: int
+    at: float
     seconds: float
-    text: str = ""
 
 
 class Load:
@@ -75,9 +76,10 @@ class Load:
         finally:
             self._thread.shutdown()
 
-    def slowest(self, share: float) -> float:
-        """Seconds within which that share of the acknowledgements came."""
-        times = sorted(answer.seconds for answer in self.answers if answer.status == 200)
+    def slowest(self, share: float, since: float = 0.0, until: float = math.inf) -> float:
+        """Seconds within which that share of the acknowledgements came, of hooks sent between these times."""
+        told = (answer for answer in self.answers if since <= answer.at < until)
+        times = sorted(answer.seconds for answer in told if answer.status == 200)
         return times[min(int(share * len(times)), len(times) - 1)] if times else 0.0
 
     async def _run(self) -> None:
@@ -112,13 +114,13 @@ async def post(url: str, told: Told) -> Answer:
     began = time.monotonic()
     try:
         async with asyncio.timeout(MANNERS[told.store].patience):
-            status, text = await _exchange(url, told)
+            status = await _exchange(url, told)
     except (OSError, TimeoutError, asyncio.IncompleteReadError, IndexError, ValueError):
-        return Answer(CUT_OFF, time.monotonic() - began)
-    return Answer(status, time.monotonic() - began, text)
+        status = CUT_OFF
+    return Answer(status, began, time.monotonic() - began)
 
 
-async def _exchange(url: str, told: Told) -> tuple[int, str]:
+async def _exchange(url: str, told: Told) -> int:
     address = url.removeprefix("http://")
     host, _, port = address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -127,7 +129,8 @@ async def _exchange(url: str, told: Told) -> tuple[int, str]:
         lines = [f"{name}: {value}\r\n" for name, value in {**headers, **told.headers()}.items()]
         writer.write(f"POST {told.path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode() + told.body)
         head = await reader.readuntil(b"\r\n\r\n")
-        return int(head.split()[1]), (await reader.read()).decode("utf-8", "replace")
+        await reader.read()
+        return int(head.split()[1])
     finally:
         writer.close()
 

@@ -22,6 +22,9 @@ pytestmark = pytest.mark.faults
 
 COPIES = 4
 
+UNHURRIED = "30"
+"""A lease that does not run out on a busy machine, for where nobody dies."""
+
 
 def ended(relay: Installation, load: Load, injector: Injector, name: str) -> Verdict:
     """Waits for the rest, stops everything, and counts."""
@@ -50,7 +53,7 @@ def batches() -> Iterator[list[Told]]:
 
 def test_an_order_told_of_again_and_again_is_one_purchase(database: Kind) -> None:
     """By every topic, four times each at once, in every order, to two web processes."""
-    with installed(database) as relay:
+    with installed(database, RELAY_LEASE_SECONDS=UNHURRIED) as relay:
         told = list(batches())
         answers = [answer for batch in told for answer in at_once(relay.web_url, batch)]
         assert {answer.status for answer in answers} == {200}
@@ -76,7 +79,7 @@ def test_what_was_committed_before_a_crash_is_delivered() -> None:
         again = at_once(relay.web_url, told)
     assert sorted(received) == sorted(one.order_id for one in told)
     assert {(row["state"], row["ambiguous"]) for row in ledger} == {("delivered", False)}
-    assert settled <= 2 * float(SCALED["RELAY_SWEEP_SECONDS"]) + float(SCALED["RELAY_LEASE_SECONDS"])
+    assert settled < 2 * float(SCALED["RELAY_SWEEP_SECONDS"]) + float(SCALED["RELAY_LEASE_SECONDS"])
     assert {answer.status for answer in again} == {200}, "the stores send again, and it is known"
 
 
@@ -97,7 +100,8 @@ def test_an_order_that_kills_its_worker_takes_no_other_with_it() -> None:
 
 def test_a_deploy_loses_nothing_and_costs_no_attempt(database: Kind) -> None:
     """SIGTERM to every process at once, in the middle of calls that take a while."""
-    with installed(database, changes=Changes(delays=(0.3, 1.0))) as relay:
+    slow = Changes(delays=(0.3, 1.0))
+    with installed(database, changes=slow, RELAY_LEASE_SECONDS=UNHURRIED) as relay:
         load = load_on(relay, rate=40, seconds=5)
         time.sleep(2.5)
         took = relay.fleet.stop(OURS)
@@ -110,18 +114,21 @@ def test_a_deploy_loses_nothing_and_costs_no_attempt(database: Kind) -> None:
     assert {(row["attempts"], row["crashes"], row["ambiguous"]) for row in ledger} == {(1, 0, False)}
 
 
-def test_valkey_gone_frozen_or_empty_changes_no_answer() -> None:
-    with installed("sqlite") as relay:
+def test_valkey_gone_frozen_or_empty_changes_no_answer(postgresql: Kind) -> None:
+    with installed(postgresql, RELAY_LEASE_SECONDS=UNHURRIED) as relay:
         injector = Injector(relay, random.Random(0))
-        load = load_on(relay, rate=50, seconds=8)
-        time.sleep(1)
+        load, began = load_on(relay, rate=40, seconds=8), time.monotonic()
+        time.sleep(1.5)
         relay.fleet.stop(["valkey"])
+        stopped = time.monotonic()
         time.sleep(2)
         relay.fleet.start_again(["valkey"])
         time.sleep(1)
         assert relay.fleet.signal("valkey", signal.SIGSTOP)
+        frozen = time.monotonic()
         time.sleep(2)
         assert relay.fleet.signal("valkey", signal.SIGCONT)
+        thawed = time.monotonic()
         for _ in range(3):
             time.sleep(0.5)
             assert injector.inflict("flush")
@@ -129,4 +136,5 @@ def test_valkey_gone_frozen_or_empty_changes_no_answer() -> None:
     assert not verdict.broken, str(verdict)
     assert verdict.answers.keys() == {"200"}, str(verdict)
     assert verdict.ambiguous == 0, str(verdict)
-    assert verdict.p50 < 250, f"nobody waits for Valkey\n{verdict}"
+    usual = load.slowest(0.5, began, stopped)
+    assert load.slowest(0.5, frozen, thawed) < 3 * usual + 0.1, f"nobody waits for Valkey\n{verdict}"
