@@ -2,8 +2,26 @@
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+Check = Callable[[Any], bool]
+
+
+def faults(
+    found: Any, known: Mapping[str, Check], required: tuple[str, ...] = ()
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with an object: a field's name and ``missing``, ``unknown`` or ``unfit``; an object
+    that is none at all is ``("", "unfit")``."""
+    if not isinstance(found, dict):
+        yield "", "unfit"
+        return
+    yield from ((name, "missing") for name in required if name not in found)
+    for name, value in found.items():
+        if name not in known:
+            yield name, "unknown"
+        elif not known[name](value):
+            yield name, "unfit"
 
 
 def is_integer(value: Any) -> bool:

@@ -1,0 +1,114 @@
+"""What Pinterest is told of one event: ConversionEvents.data[] of its OpenAPI document."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from integrations import identity, money, untrusted
+from integrations.destination import Account, Delivery
+from integrations.event import Event, Line, Origin, item_id
+from integrations.payload import captured, filled
+
+EVENT_NAME = "checkout"  # what the Pinterest tag calls a purchase
+
+# ConversionEventsUserData: e-mail in lower case, digits of the phone with country code, names and places bare
+RULES = identity.Rules(genders="fmn")
+
+# action_source. An order that no browser placed has no better word than offline.
+_ACTION_SOURCES: Mapping[Origin, str] = {"web": "web"}
+
+_EPIK = re.compile(r"[\w+/=.~-]{1,500}", re.ASCII)
+
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "em": ("email",),
+    "ph": ("phone",),
+    "fn": ("first_name",),
+    "ln": ("last_name",),
+    "db": ("birth_date",),
+    "ge": ("gender",),
+    "ct": ("city",),
+    "st": ("region",),
+    "zp": ("postcode",),
+    "country": ("country",),
+    "external_id": ("customer_id",),
+    "click_id": ("epik",),
+    "client_ip_address": ("ip",),
+    "client_user_agent": ("user_agent",),
+}
+"""Pinterest's match keys and where an order has them."""
+
+
+def user_data(event: Event) -> dict[str, Any]:
+    """Every match key that the order carries."""
+    person = identity.person(event.buyer, RULES)
+    hashed = {
+        "em": person.email,
+        "ph": person.phone,
+        "fn": person.first_name,
+        "ln": person.last_name,
+        "db": person.birth_date,
+        "ge": person.gender,
+        "ct": person.city,
+        "st": person.region,
+        "zp": person.postcode,
+        "country": person.country,
+        "external_id": person.external_id,
+    }
+    plain = {
+        "click_id": captured(event, _EPIK, "epik"),
+        "client_ip_address": person.ip,
+        "client_user_agent": person.user_agent,
+    }
+    return filled({key: [identity.sha256(value)] for key, value in hashed.items() if value} | plain)
+
+
+def conversion(delivery: Delivery, account: Account) -> dict[str, Any]:
+    """One element of the request's ``data``."""
+    event = delivery.event
+    source = _ACTION_SOURCES.get(event.origin, "offline")
+    return filled(
+        {
+            "event_name": EVENT_NAME,
+            "action_source": source,
+            "event_time": event.event_time,
+            "event_id": delivery.event_id,
+            "event_source_url": untrusted.page(event.page_url) if source == "web" else "",
+            "opt_out": event.consent.ad_personalization == "denied",
+            "user_data": user_data(event),
+            "custom_data": _custom_data(event, account),
+        }
+    )
+
+
+def _custom_data(event: Event, account: Account) -> dict[str, Any]:
+    contents = [content for line in event.lines if (content := _content(line, event, account))]
+    return filled(
+        {
+            "currency": event.currency,
+            "value": money.exact(event.value),
+            "order_id": event.order_id,
+            "num_items": sum(line.quantity for line in event.lines if line.quantity > 0) or None,
+            "content_ids": list(dict.fromkeys(content["id"] for content in contents)),
+            "contents": contents,
+            "opt_out_type": account.text("opt_out_type"),
+        }
+    )
+
+
+def _content(line: Line, event: Event, account: Account) -> dict[str, Any] | None:
+    """A line that names an item of the catalogue; any other could not be matched and is left out.
+
+    ``item_price`` is meant before discounts; an order tells what was paid, and that adds up to the value.
+    """
+    item = item_id(line, account.text("item_id"), country=event.buyer.country)
+    if not item or line.quantity < 1:
+        return None
+    price = line.unit_price
+    return filled(
+        {
+            "id": item,
+            "item_name": line.title,
+            "item_price": "" if price is None else money.exact(price),
+            "quantity": line.quantity,
+        }
+    )
