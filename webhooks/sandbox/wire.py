@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -222,20 +222,25 @@ def _quietly(call: Callable[[int], None], argument: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """``python -m webhooks.sandbox SLUG``: serves until it is stopped."""
-    options = _arguments().parse_args(arguments)
+    """``python -m webhooks.sandbox SLUG...``: serves until it is stopped."""
+    parser = _arguments()
+    options = parser.parse_args(arguments)
+    if len(options.slug) > 1 and (options.port or options.account):
+        parser.error("--port and --account are for one stand-in alone")
     accounts = [dict(pair.split("=", 1) for pair in account.split(",")) for account in options.account]
-    kind = stand_in(options.slug)(accounts, journal=options.journal)
-    with serving(kind, host=options.host, port=options.port) as address:
-        sys.stdout.write(f"{options.slug} stands in at {address}\n")
-        sys.stdout.flush()
+    with ExitStack() as stack:
+        for slug in options.slug:
+            kind = stand_in(slug)(accounts, journal=options.journal)
+            address = stack.enter_context(serving(kind, host=options.host, port=options.port))
+            sys.stdout.write(f"{slug} stands in at {address}\n")
+            sys.stdout.flush()
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
 
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m webhooks.sandbox")
-    parser.add_argument("slug", help="the destination to stand in for")
+    parser.add_argument("slug", nargs="+", help="the destinations to stand in for")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--journal", type=Path, help="a file that receives one line per event")
