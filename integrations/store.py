@@ -110,6 +110,19 @@ class Store(ABC):
         """Whether this is the store's unsigned greeting, answered exactly 200 and not stored."""
         return False
 
+    def refunds(self, hook: Hook, body: dict[str, Any], shop: Shop) -> tuple[Event, ...]:  # noqa: ARG002
+        """The refunds that a verified hook tells of, whatever `map` makes of the same hook: all of one order.
+
+        Each is an event named Refund. Its ``key`` is the key of its Purchase, a colon and the refund's own id
+        (without a colon); its ``value`` is what was given back, above 0; it has no buyer, since what else
+        is known of the order is added from the stored Purchase. A refund that moved no money is none. Raises
+        `Malformed` or `NotMoney` when none of them can be used.
+
+        A store that tells of refunds declares the setting ``refunds`` (skip or send) and is only asked if it
+        is ``send``.
+        """
+        return ()
+
     def complete(self, hook: Hook, response: Response, shop: Shop) -> Event:
         """The event of a hook that was `Incomplete`, from the answer to its request."""
         raise NotImplementedError(f"{self.slug} raises no Incomplete")
@@ -123,6 +136,20 @@ class Store(ABC):
             return self.map(hook, body, shop)
         except (NotJson, NotMoney) as error:
             raise Malformed(str(error)) from error
+
+    def read_refunds(self, hook: Hook, shop: Shop) -> tuple[Event, ...]:
+        """The refunds that a verified hook tells of, if the shop wants them. Raises `Malformed`."""
+        if shop.options.get("refunds") != "send":
+            return ()
+        try:
+            body = load_json(hook.body)
+            told = self.refunds(hook, body, shop) if isinstance(body, dict) else ()
+        except (NotJson, NotMoney) as error:
+            raise Malformed(str(error)) from error
+        # A second Purchase must be impossible, whatever an adapter does.
+        if any(event.event_name != "Refund" or event.value <= 0 for event in told):
+            raise ValueError(f"{self.slug} tells of a refund that is none")
+        return told
 
 
 Verdict = Literal["event", "duplicate", "not_an_event", "quarantined", "incomplete"]

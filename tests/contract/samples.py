@@ -26,9 +26,10 @@ _NO_SAMPLE = "signatures.json"
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What reading a sample must give. See `differences` for how ``event`` is compared.
+    """What reading a sample must give. See `differences` for how ``event`` and ``refunds`` are compared.
 
-    ``apart`` says why this event need not have the event_id of others with its key.
+    ``refunds`` are those that the hook tells of besides, in any order, when the shop wants them. ``apart``
+    says why this event need not have the event_id of others with its key.
     """
 
     verdict: Literal["event", "not_an_event", "quarantined", "incomplete", "ping"]
@@ -37,6 +38,7 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
     order_id: str = ""
     event: dict[str, Any] = {}
+    refunds: list[dict[str, Any]] = []
     apart: str = ""
     note: str = ""
 
@@ -58,6 +60,12 @@ class Case(msgspec.Struct, frozen=True):
     @property
     def shop(self) -> Shop:
         return shop(self.store, self.secret, **self.expected.options)
+
+    @property
+    def refunding_shop(self) -> Shop:
+        """The same shop, if it wants refunds and its store tells of them."""
+        wants = {setting.name: "send" for setting in self.store.settings if setting.name == "refunds"}
+        return shop(self.store, self.secret, **{**self.expected.options, **wants})
 
 
 class Vector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from integrations.discovery import stores
-from integrations.event import DEFAULT_EVENT_ID, Event, decode, encode, event_id
+from integrations.event import DEFAULT_EVENT_ID, Buyer, Event, decode, encode, event_id
 from integrations.money import NotMoney
 from integrations.setting import Secret
 from integrations.store import Hook, Incomplete, Malformed, NotAnEvent, Store, Unverified
@@ -182,6 +182,53 @@ def test_sample(case: Case) -> None:
 
 
 @every_signed_case
+def test_refunds(case: Case) -> None:
+    if case.shop.options.get("refunds") != "send":
+        assert case.store.read_refunds(case.hook, case.shop) == ()
+    told = refunds(case)
+    expected = sorted(case.expected.refunds, key=lambda refund: str(refund["key"]))
+    assert differences(expected, sorted(told, key=lambda refund: refund.key), "refunds") == []
+    for refund in told:
+        assert refund.event_name == "Refund"
+        assert refund.value > 0
+        assert refund.buyer == Buyer()
+        assert (refund.store, refund.shop) == (case.store.slug, case.shop.slug)
+        assert decode(encode(refund)) == refund
+
+
+@every_signed_case
+def test_a_refund_names_its_purchase(case: Case) -> None:
+    """The key of the purchase, a colon and the refund's own id."""
+    _, event = read(case)
+    for refund in refunds(case):
+        purchase, _, refund_id = refund.key.rpartition(":")
+        assert purchase
+        assert refund_id
+        assert refund.order_id == case.expected.order_id
+        if isinstance(event, Event):
+            assert (purchase, refund.order_id) == (event.key, event.order_id)
+
+
+@every_store
+def test_refunds_are_shown_or_not_told_of(store: Store) -> None:
+    """No setting without samples, nothing told without the setting."""
+    told = any(case.expected.refunds for case in CASES if case.store is store)
+    declared = [setting for setting in store.settings if setting.name == "refunds"]
+    assert bool(declared) is told
+    assert [(setting.kind, setting.default, {*setting.choices}) for setting in declared] == (
+        [("choice", "skip", {"skip", "send"})] if told else []
+    )
+
+
+def refunds(case: Case) -> tuple[Event, ...]:
+    """What the hook tells of refunds; none if it cannot be used."""
+    try:
+        return case.store.read_refunds(case.hook, case.refunding_shop)
+    except Malformed:
+        return ()
+
+
+@every_signed_case
 def test_an_event_survives_the_vault(case: Case) -> None:
     verdict, event = read(case)
     if verdict == "event":
@@ -296,12 +343,23 @@ def mutants(node: Any, value: object, depth: int = 4, path: str = "") -> Iterato
 
 
 def survives(case: Case, body: dict[str, Any]) -> None:
-    """Mapping gives an event that can be kept, or a promised exception (`Store.read` turns NotMoney)."""
+    """Mapping gives an event that can be kept, or a promised exception (`Store.read` turns NotMoney); so do
+    refunds."""
     try:
-        event = case.store.map(case.hook, body, case.shop)
+        can_be_kept(case.store.map(case.hook, body, case.shop))
     except (NotMoney, Malformed, NotAnEvent, Incomplete) as error:
         str(error).encode()
+    try:
+        told = case.store.refunds(case.hook, body, case.refunding_shop)
+    except (NotMoney, Malformed) as error:
+        str(error).encode()
         return
+    for refund in told:
+        can_be_kept(refund)
+        assert (refund.event_name, refund.value > 0) == ("Refund", True)
+
+
+def can_be_kept(event: Event) -> None:
     kept = encode(event)
     assert b"\\u0000" not in kept
     assert decode(kept) == event

@@ -13,7 +13,7 @@ from integrations.event import Event
 from integrations.money import NotMoney
 from integrations.setting import Secret, Setting
 from integrations.store import Hook, Malformed, NotAnEvent, Shop, Store, Unverified
-from integrations.stores.shopify import order
+from integrations.stores.shopify import order, refund
 from integrations.untrusted import first, record, text
 
 # What these carry is an Order. The header is not signed, so an order without it is read all the same.
@@ -89,6 +89,12 @@ class Shopify(Store):
             "include",
             "exclude",
         ),
+        _choice(
+            "refunds",
+            "Refunds, to the destinations that take them: skip, or send what the topic refunds/create tells",
+            "skip",
+            "send",
+        ),
     )
 
     def verify(self, hook: Hook, secrets: Sequence[Secret]) -> int:
@@ -118,6 +124,14 @@ class Shopify(Store):
             return order.purchase(topic, body, shop, order_id)
         except NotMoney as error:
             raise Malformed(str(error), order_id=order_id) from error
+
+    def refunds(self, hook: Hook, body: dict[str, Any], shop: Shop) -> tuple[Event, ...]:
+        """See `Store.refunds`. An order lists its refunds too, but an order is told of for any reason."""
+        if self.topic(hook) != "refunds/create":
+            return ()
+        order_id, refund_id = refund.identify(body)
+        _check_shop(hook, shop, order_id)
+        return refund.refunds(body, shop, order_id, refund_id)
 
 
 def _header(hook: Hook, name: str) -> str:

@@ -17,7 +17,7 @@ from integrations.store import Malformed, NotAnEvent, Shop
 from integrations.untrusted import first, record, records, text
 
 # "Send test notification" and `shopify app webhook trigger` always send this order.
-_TEST_NOTIFICATION = "820982911946154508"
+TEST_NOTIFICATION = "820982911946154508"
 
 # Orders that were paid once; `total_price` stays as it was when they are refunded.
 _PAID = frozenset({"paid", "partially_refunded", "refunded"})
@@ -69,7 +69,7 @@ def check_sale(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> N
     unpaid = options["trigger"] == "paid" and status not in _PAID
     unlisted = origin == "api" and not _listed(body, shop, "api_apps")
     verdicts = (
-        (order_id == _TEST_NOTIFICATION, "test_notification", "Shopify's test notification has arrived"),
+        (order_id == TEST_NOTIFICATION, "test_notification", "Shopify's test notification has arrived"),
         (body.get("test") is True and not options["test_orders"], "test_order", "it is a test order"),
         (text(body.get("cancelled_at")), "cancelled", "the order was cancelled"),
         (status in _PAYMENT_GONE, "payment_gone", f"its payment is {status}"),
@@ -116,7 +116,7 @@ def purchase(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> Eve
         landing_at=visit.landing_at,
         page_url=visit.page_url,
         referrer=visit.referrer,
-        lines=tuple(_line(item, side) for item in items),
+        lines=tuple(line_of(item, _quantity(item), _line_total(item, side)) for item in items),
         buyer=_buyer(body, origin),
         consent=from_attributes(attributes),
         discount_codes=_discount_codes(body),
@@ -161,7 +161,7 @@ def _event_time(topic: str, body: dict[str, Any], order_id: str) -> int:
 # --- money -----------------------------------------------------------------------------------------------
 
 
-class _Side(NamedTuple):
+class Side(NamedTuple):
     """One of the order's two currencies; ``plain`` if the fields that are not sets are in it too."""
 
     name: str
@@ -169,18 +169,19 @@ class _Side(NamedTuple):
     plain: bool
 
 
-def _side(body: dict[str, Any], wanted: str) -> _Side:
+def _side(body: dict[str, Any], wanted: str) -> Side:
     """The wanted side if the total is there in it, else the shop's: never one's value in the other."""
     total = record(record(body.get("total_price_set")).get(wanted))
     try:
         money.amount(total.get("amount"))
         code = money.currency(total.get("currency_code"))
     except NotMoney:
-        return _Side("shop_money", money.currency(body.get("currency")), plain=True)
-    return _Side(wanted, code, plain=code == text(body.get("currency")).upper())
+        return Side("shop_money", money.currency(body.get("currency")), plain=True)
+    return Side(wanted, code, plain=code == text(body.get("currency")).upper())
 
 
-def _amount(item: dict[str, Any], field: str, side: _Side) -> Decimal | None:
+def amount_in(item: dict[str, Any], field: str, side: Side) -> Decimal | None:
+    """The item's amount in the currency of this side, from ``<field>_set`` or the plain field."""
     both = record(record(item.get(f"{field}_set")).get(side.name))
     in_set = text(both.get("currency_code")).upper() == side.currency
     for usable, written in ((in_set, both.get("amount")), (side.plain, item.get(field))):
@@ -192,9 +193,9 @@ def _amount(item: dict[str, Any], field: str, side: _Side) -> Decimal | None:
     return None
 
 
-def _total(body: dict[str, Any], side: _Side) -> Decimal:
+def _total(body: dict[str, Any], side: Side) -> Decimal:
     # Not `current_total_price`, which a refund brings down to 0.00.
-    total = _amount(body, "total_price", side)
+    total = amount_in(body, "total_price", side)
     if total is None or total < 0:
         raise NotMoney("the total of the order is not an amount")
     return total
@@ -209,24 +210,25 @@ def _quantity(item: dict[str, Any]) -> int:
     return untrusted.integer(item.get("quantity"), 1)
 
 
-def _line_total(item: dict[str, Any], side: _Side) -> Decimal | None:
+def _line_total(item: dict[str, Any], side: Side) -> Decimal | None:
     """Price times quantity less the discounts; includes tax if the shop's prices do."""
-    price = _amount(item, "price", side)
+    price = amount_in(item, "price", side)
     if price is None:
         return None
-    discounts = [_amount(part, "amount", side) or _ZERO for part in records(item.get("discount_allocations"))]
+    parts = records(item.get("discount_allocations"))
+    discounts = [amount_in(part, "amount", side) or _ZERO for part in parts]
     return max(price * _quantity(item) - sum(discounts, _ZERO), _ZERO)
 
 
-def _line(item: dict[str, Any], side: _Side) -> Line:
-    total = _line_total(item, side)
+def line_of(item: dict[str, Any], quantity: int, total: Decimal | None) -> Line:
+    """A line item, of which ``quantity`` pieces (at least one) cost ``total`` together."""
     return Line(
         product_id=text(item.get("product_id")),
         variant_id=text(item.get("variant_id")),
         sku=text(item.get("sku")),
         title=first(item.get("title"), item.get("name")),
-        quantity=_quantity(item),
-        unit_price=None if total is None else total / _quantity(item),
+        quantity=quantity,
+        unit_price=None if total is None else total / quantity,
         gift_card=item.get("gift_card") is True,
     )
 

@@ -15,8 +15,9 @@ from integrations.destination import Request, Response
 from integrations.event import Event
 from integrations.setting import Secret, Setting
 from integrations.signing import from_hex, matching
-from integrations.store import Hook, Incomplete, Malformed, Shop, Store, Unverified
-from integrations.stores.stripe.admission import Kind, account, admit
+from integrations.store import Hook, Incomplete, Malformed, NotAnEvent, Shop, Store, Unverified
+from integrations.stores.stripe.admission import Kind, account, admit, check_source
+from integrations.stores.stripe.refund import refunds
 from integrations.stores.stripe.sale import order_id, read_sale
 from integrations.untrusted import NotJson, load_json, record, text
 
@@ -74,6 +75,13 @@ class Stripe(Store):
             default="send",
         ),
         Setting(
+            "refunds",
+            "Refunds, to the destinations that take them; needs the event charge.refunded as a snapshot",
+            kind="choice",
+            choices=("skip", "send"),
+            default="skip",
+        ),
+        Setting(
             "currency_side",
             "With adaptive pricing: the money that the buyer saw (presentment) or the shop's own (shop)",
             kind="choice",
@@ -129,6 +137,19 @@ class Stripe(Store):
         if thin:
             raise Incomplete("the event is thin: its object must be fetched", _fetch(body, kind, shop))
         return read_sale(body, found, kind, shop)
+
+    def refunds(self, hook: Hook, body: dict[str, Any], shop: Shop) -> tuple[Event, ...]:  # noqa: ARG002
+        """See `Store.refunds`. A thin event does not hold what was refunded before it."""
+        topic = text(body.get("type"), 100)
+        if topic not in {"charge.refunded", "v1.charge.refunded"}:
+            return ()
+        try:
+            check_source(body, shop)
+        except NotAnEvent:
+            return ()
+        if topic.startswith("v1."):
+            raise Malformed("the refund's event is thin: choose the snapshot payload for charge.refunded")
+        return refunds(body, shop)
 
     def complete(self, hook: Hook, response: Response, shop: Shop) -> Event:
         """The event of a thin one. Raises `Incomplete` again when a later try may help.

@@ -64,11 +64,7 @@ _ACCOUNT = re.compile(r"(?:.*/)?(acct_[A-Za-z0-9]{1,100})", re.ASCII)
 
 def admit(body: dict[str, Any], shop: Shop, *, order_id: str = "", thin: bool) -> Kind:
     """What the event is about, if it may be a sale of this shop. Raises `Malformed` or `NotAnEvent`."""
-    _check_mode(body.get("livemode"), shop, order_id)
-    wanted = shop.options.get("connect_accounts")
-    if isinstance(wanted, tuple) and wanted and account(body) not in wanted:
-        detail = "STRIPE_CONNECT_ACCOUNTS does not name this account"
-        raise NotAnEvent("other_account", detail, order_id=order_id)
+    check_source(body, shop, order_id)
     topic = text(body.get("type"), 100).removeprefix("v1." if thin else "")
     if topic in _NO_SALE:
         raise NotAnEvent(*_NO_SALE[topic], order_id=order_id)
@@ -78,6 +74,15 @@ def admit(body: dict[str, Any], shop: Shop, *, order_id: str = "", thin: bool) -
     if kind.flow != shop.options.get("flow") and not _may_renew(kind, shop, thin=thin):
         raise other_flow(shop, order_id)
     return kind
+
+
+def check_source(body: dict[str, Any], shop: Shop, order_id: str = "") -> None:
+    """Raises `NotAnEvent` for another mode or account than this shop's, `Malformed` if no mode is told."""
+    _check_mode(body.get("livemode"), shop, order_id)
+    wanted = shop.options.get("connect_accounts")
+    if isinstance(wanted, tuple) and wanted and account(body) not in wanted:
+        detail = "STRIPE_CONNECT_ACCOUNTS does not name this account"
+        raise NotAnEvent("other_account", detail, order_id=order_id)
 
 
 def account(body: dict[str, Any]) -> str:

@@ -53,7 +53,7 @@ def read_sale(body: dict[str, Any], found: dict[str, Any], kind: Kind, shop: Sho
     Raises `Malformed` for what cannot be used and `NotAnEvent` for what is not paid or not wanted.
     """
     order = order_id(found, shop)
-    if found.get("object") != kind.object or not _id(found):
+    if found.get("object") != kind.object or not id_of(found):
         raise Malformed(f"the event holds no {kind.object}", order_id=order)
     sale = _READERS[kind.object](found, shop, order)
     value, currency = _total(sale, shop, order)
@@ -65,7 +65,7 @@ def read_sale(body: dict[str, Any], found: dict[str, Any], kind: Kind, shop: Sho
         key=":".join(filter(None, (account(body), sale.key))),
         order_id=order,
         order_name=text(found.get("number"), 100),
-        event_time=_time(body.get("created"), order),
+        event_time=told_at(body.get("created"), order),
         value=value,
         currency=currency,
         origin=sale.origin,
@@ -73,7 +73,7 @@ def read_sale(body: dict[str, Any], found: dict[str, Any], kind: Kind, shop: Sho
         attributes=attributes,
         page_url=page(_first([attributes], *_PAGE)) if sale.origin == "web" else "",
         lines=tuple(_lines(sale.lines, currency)),
-        buyer=_buyer(sale, _id(found.get("customer")), attributes),
+        buyer=_buyer(sale, id_of(found.get("customer")), attributes),
         consent=consent.from_attributes(attributes),  # Stripe's own `consent` is about e-mail and terms
     )
 
@@ -92,8 +92,8 @@ def order_id(found: dict[str, Any], shop: Shop) -> str:
     kind = text(found.get("object"))
     return first(
         *(named.get(key) for key in (keys if isinstance(keys, tuple) else ())),
-        "" if kind == "invoice" else _id(found.get("payment_intent")),
-        _id(found) if kind in _READERS else "",
+        "" if kind == "invoice" else id_of(found.get("payment_intent")),
+        id_of(found) if kind in _READERS else "",
         limit=255,
     )
 
@@ -111,11 +111,11 @@ def _session(found: dict[str, Any], shop: Shop, order: str) -> _Sale:
         raise NotAnEvent("not_paid", detail, order_id=order)
     if status not in ("paid", "no_payment_required"):
         raise Malformed("the session does not say whether it is paid", order_id=order)
-    intent, session = _id(found.get("payment_intent")), _id(found)
+    intent, session = id_of(found.get("payment_intent")), id_of(found)
     shipping = record(found.get("collected_information")).get("shipping_details")
     return _Sale(
         # Subscriptions and free orders have no payment intent, free orders no invoice either.
-        key=intent or _id(found.get("invoice")) or session,
+        key=intent or id_of(found.get("invoice")) or session,
         totals=_totals(found, found.get("amount_total"), shop),
         people=[
             record(found.get("customer_details")),
@@ -134,14 +134,14 @@ def _payment_intent(found: dict[str, Any], shop: Shop, order: str) -> _Sale:
     received = found.get("amount_received")
     charges = [record(found.get("latest_charge")), *records(record(found.get("charges")).get("data"))[:1]]
     return _Sale(
-        key=_id(found),
+        key=id_of(found),
         totals=_totals(found, found.get("amount") if received is None else received, shop),
         people=[
             {"email": found.get("receipt_email")},
             *(record(charge.get("billing_details")) for charge in charges),
             record(found.get("shipping")),
         ],
-        names={"payment_intent": _id(found)},
+        names={"payment_intent": id_of(found)},
     )
 
 
@@ -156,11 +156,11 @@ def _invoice(found: dict[str, Any], shop: Shop, order: str) -> _Sale:
         raise NotAnEvent("not_paid", "the invoice is not paid", order_id=order)
     customer = {field: found.get(f"customer_{field}") for field in ("email", "name", "phone", "address")}
     return _Sale(
-        key=_id(found),
+        key=id_of(found),
         # Not amount_paid: what a credit balance or a bank transfer settled was sold all the same.
         totals=_totals(found, found.get("total"), shop),
         people=[customer, record(found.get("customer_shipping"))],
-        names={"payment_intent": _id(found.get("payment_intent"))},
+        names={"payment_intent": id_of(found.get("payment_intent"))},
         lines=found.get("lines"),
         origin="renewal" if reason in _RENEWALS else _ORIGINS.get(reason, "api"),
     )
@@ -195,11 +195,11 @@ def _total(sale: _Sale, shop: Shop, order: str) -> tuple[Decimal, str]:
     *preferred, last = sale.totals
     for amount, code in preferred:
         try:
-            return _wanted(_major(amount, code), shop, order)
+            return _wanted(major(amount, code), shop, order)
         except NotMoney:
             continue
     try:
-        return _wanted(_major(*last), shop, order)
+        return _wanted(major(*last), shop, order)
     except NotMoney as error:
         raise Malformed(str(error), order_id=order) from error
 
@@ -212,7 +212,7 @@ def _wanted(total: tuple[Decimal, str], shop: Shop, order: str) -> tuple[Decimal
     return total
 
 
-def _major(minor: object, code: object) -> tuple[Decimal, str]:
+def major(minor: object, code: object) -> tuple[Decimal, str]:
     """Major units with the currency's own number of decimals, from Stripe's smallest unit."""
     currency = money.currency(code)
     if not isinstance(minor, int):
@@ -221,7 +221,7 @@ def _major(minor: object, code: object) -> tuple[Decimal, str]:
     return money.rounded(amount, currency), currency
 
 
-def _time(created: object, order: str) -> int:
+def told_at(created: object, order: str) -> int:
     """When the event happened: the session's own time is when the shopper entered Checkout.
 
     Unix seconds in snapshots, RFC 3339 in thin events.
@@ -270,8 +270,8 @@ def _lines(listed: object, currency: str) -> Iterator[Line]:
         unit_price = _unit_price(item, quantity, currency)
         if unit_price is None or unit_price >= 0:
             yield Line(
-                product_id=_id(price.get("product")) or _id(details.get("product")),
-                variant_id=_id(item.get("price")) or _id(details.get("price")),
+                product_id=id_of(price.get("product")) or id_of(details.get("product")),
+                variant_id=id_of(item.get("price")) or id_of(details.get("price")),
                 title=text(item.get("description"), 500),
                 quantity=quantity,
                 unit_price=unit_price,
@@ -284,8 +284,8 @@ def _unit_price(item: dict[str, Any], quantity: int, currency: str) -> Decimal |
     discounts = [item.get("amount_discount", 0)]
     discounts += [discount.get("amount") for discount in records(item.get("discount_amounts"))]
     try:
-        total, code = _major(amount, item.get("currency"))
-        net = total - sum(_major(discount, code)[0] for discount in discounts)
+        total, code = major(amount, item.get("currency"))
+        net = total - sum(major(discount, code)[0] for discount in discounts)
     except NotMoney:
         return None
     # Adaptive pricing: lines stay in the shop's currency, and amounts of two currencies must not mix.
@@ -305,7 +305,7 @@ def _metadata(found: dict[str, Any]) -> dict[str, str]:
     return pairs(chain.from_iterable(record(owner.get("metadata")).items() for owner in owners))
 
 
-def _id(value: object) -> str:
+def id_of(value: object) -> str:
     """The id of an object, or the id that stands in its place when it is not expanded."""
     return text(value.get("id") if isinstance(value, dict) else value, 255)
 

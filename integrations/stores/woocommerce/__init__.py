@@ -19,13 +19,13 @@ from integrations.event import Event
 from integrations.setting import Secret, Setting
 from integrations.signing import from_base64, matching
 from integrations.store import Hook, Malformed, NotAnEvent, Shop, Store, Unverified
-from integrations.stores.woocommerce.order import listed, purchase
-from integrations.untrusted import integer, text
+from integrations.stores.woocommerce.order import listed, purchase, refunds
+from integrations.untrusted import integer, records, text
 
-_ORDER_TOPICS = frozenset({"order.created", "order.updated"})
+# An order that comes back from the trash carries itself; if its sale is known, it has the same key.
+_ORDER_TOPICS = frozenset({"order.created", "order.updated", "order.restored"})
 _OTHER_TOPICS = {
     "order.deleted": ("order_deleted", "the order went to the trash; a sale that was sent stays sent"),
-    "order.restored": ("order_restored", "the order came back from the trash, which is no new sale"),
 }
 
 # WooCommerce docs, "Order statuses". REST leaves out the prefix wc- that they have in the database.
@@ -88,6 +88,7 @@ class WooCommerce(Store):
         _choice("sub_orders", "skip", "Parts of an order that a marketplace plugin splits among vendors"),
         _choice("test_orders", "skip", "Orders paid in the test mode of WooPayments"),
         _choice("zero_total", "send", "Orders with a total of 0: free samples, coupons for everything"),
+        _choice("refunds", "skip", "Refunds, to the destinations that take them; 'Order updated' tells them"),
     )
 
     def verify(self, hook: Hook, secrets: Sequence[Secret]) -> int:
@@ -127,6 +128,13 @@ class WooCommerce(Store):
         event = purchase(body, order_id, shop)
         _refuse_unwanted(body, event, shop)
         return event
+
+    def refunds(self, hook: Hook, body: dict[str, Any], shop: Shop) -> tuple[Event, ...]:
+        """See `Store.refunds`. No topic is about refunds: the order lists all that it has had so far."""
+        topic = self.topic(hook)
+        if (topic and topic not in _ORDER_TOPICS) or not records(body.get("refunds")):
+            return ()
+        return refunds(body, _order_id(body), shop)
 
 
 def _refuse_other_topics(topic: str, body: Mapping[str, Any]) -> None:

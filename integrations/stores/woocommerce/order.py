@@ -60,6 +60,45 @@ def purchase(order: Mapping[str, Any], order_id: str, shop: Shop) -> Event:
     )
 
 
+def refunds(order: Mapping[str, Any], order_id: str, shop: Shop) -> tuple[Event, ...]:
+    """What was given back so far; amounts are written ``"-10.00"``, in no stable order. Raises `Malformed`.
+
+    A refund has no time in an order. The first hook that lists it leaves because the order was changed by
+    it, and only that one makes an event.
+    """
+    modified, amounts = _utc(order, "date_modified_gmt"), _refunded(order)
+    if modified is None or not amounts:
+        raise Malformed("the order's refunds have no id, amount or time", order_id=order_id)
+    currency = money.currency(order.get("currency"))
+    return tuple(
+        Event(
+            event_name="Refund",
+            store=shop.store,
+            shop=shop.slug,
+            key=f"{order_id}:{refund_id}",
+            order_id=order_id,
+            event_time=modified,
+            value=amount,
+            currency=currency,
+        )
+        for refund_id, amount in amounts.items()
+        if amount  # wares that came back without money
+    )
+
+
+def _refunded(order: Mapping[str, Any]) -> dict[str, Decimal]:
+    """The amounts by the refunds' ids; one that cannot be read must not hide the others."""
+    amounts = {}
+    for item in records(order.get("refunds")):
+        refund_id = _number(item.get("id"))
+        try:
+            if refund_id:
+                amounts[refund_id] = money.amount(item.get("total")).copy_abs()
+        except money.NotMoney:
+            continue
+    return amounts
+
+
 def listed(shop: Shop, option: str) -> tuple[str, ...]:
     """The shop's option of kind ``list``."""
     found = shop.options.get(option)
