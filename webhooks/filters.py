@@ -5,6 +5,7 @@ Set per account (`META_ONLY_COUNTRIES`), the same for every destination.
 
 from decimal import Decimal
 
+from integrations import discovery
 from integrations.destination import Account, Outcome
 from integrations.event import Event
 from integrations.setting import Setting
@@ -42,7 +43,12 @@ SETTINGS = (
 
 
 def withheld(event: Event, account: Account, shop: Shop | None) -> Outcome | None:
-    """Why this event is not for this account, by its own wishes or for want of consent; else None."""
+    """Why this event is not for this account: its destination takes none such, consent is wanting, or by the
+    account's own wishes; else None."""
+    if event.event_name not in discovery.destinations()[account.destination].event_names:
+        # It was given no delivery; should there be one all the same, a refund is never told as a purchase.
+        why = f"{account.destination} takes no {event.event_name}"
+        return Outcome("suppressed", "event_not_taken", why, spent=False)
     if shop is not None and shop.consent_required and event.consent.ad_user_data != "granted":
         why = "the shop requires consent, and the order carries none"
         return Outcome("suppressed", "no_consent", why, spent=False)

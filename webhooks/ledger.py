@@ -41,12 +41,28 @@ class NewDelivery(msgspec.Struct, frozen=True):
     expires_at: int
 
 
+class NewEvent(msgspec.Struct, frozen=True):
+    """An event to write down: sealed, with one share per account that receives it."""
+
+    event: Event
+    sealed: bytes
+    shares: Sequence[NewDelivery] = ()
+
+
+class Known(msgspec.Struct, frozen=True):
+    """An event that stands in the ledger. ``sealed`` is None once it was forgotten."""
+
+    sealed: bytes | None
+
+
 class Recorded(msgspec.Struct, frozen=True):
-    """What was committed. ``is_new``: the event had not been known before."""
+    """What was committed. ``is_new``: the event had not been known before; ``new_refunds``: how many of the
+    refunds had not."""
 
     hook: int
     event: int | None
     is_new: bool
+    new_refunds: int = 0
 
 
 class Ledger:
@@ -54,51 +70,68 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        # Made once: making a statement costs more than executing it.
+        self._new_event = database.insert(events).on_conflict_do_nothing().returning(events.c.id)
+        self._new_delivery = database.insert(deliveries).on_conflict_do_nothing()
+        self._new_hook = {is_new: self._hook_statement(is_new=is_new) for is_new in (False, True)}
 
     # --- intake ------------------------------------------------------------------------------------------
 
     def record(
         self,
         arrival: Arrival,
-        event: Event | None = None,
-        sealed_event: bytes | None = None,
-        shares: Sequence[NewDelivery] = (),
+        new: NewEvent | None = None,
+        refunds: Sequence[NewEvent] = (),
         *,
         source: str = "webhook",
     ) -> Recorded:
-        """Writes the hook, and the event with its deliveries if no hook told of it before: all or nothing."""
+        """Writes the hook, and the event with its deliveries if no hook told of it before, and so each of the
+        refunds: all or nothing."""
         with self.database.write() as db:
             known, is_new = None, False
-            if event is not None:
-                known, is_new = self._record_event(
-                    db, arrival.received_at, event, sealed_event, shares, source
-                )
+            if new is not None:
+                known, is_new = self._record_event(db, arrival.received_at, new, source)
             hook = self._record_hook(db, arrival, known, is_new)
-        return Recorded(hook, known, is_new)
+            count = self._record_refunds(db, arrival.received_at, refunds, source)
+        return Recorded(hook, known, is_new, count)
 
     def record_of_hook(
-        self, hook: int, received_at: int, event: Event, sealed_event: bytes, shares: Sequence[NewDelivery]
+        self, hook: int, received_at: int, new: NewEvent, refunds: Sequence[NewEvent] = ()
     ) -> Recorded:
-        """Writes the event of a hook that stands in the ledger already, and the hook's new verdict."""
+        """Writes what a hook tells that stands in the ledger already, and the hook's new verdict."""
         with self.database.write() as db:
-            known, is_new = self._record_event(db, received_at, event, sealed_event, shares, "webhook")
-            verdict = "event" if is_new else "duplicate"
+            known, is_new = self._record_event(db, received_at, new, "webhook")
+            count = self._record_refunds(db, received_at, refunds, "webhook")
+            verdict, order_id = "event" if is_new else "duplicate", new.event.order_id
             db.execute(
                 update(hooks)
                 .where(hooks.c.id == hook)
-                .values(verdict=verdict, reason="", order_id=event.order_id, event=known, due_at=None)
+                .values(verdict=verdict, reason="", order_id=order_id, event=known, due_at=None)
             )
-        return Recorded(hook, known, is_new)
+        return Recorded(hook, known, is_new, count)
 
-    def _record_event(
-        self,
-        db: Connection,
-        received_at: int,
-        event: Event,
-        sealed: bytes | None,
-        shares: Sequence[NewDelivery],
-        source: str,
-    ) -> tuple[int, bool]:
+    def record_refunds(self, received_at: int, refunds: Sequence[NewEvent]) -> int:
+        """Writes the refunds of a hook that stands in the ledger already; returns how many were new."""
+        with self.database.write() as db:
+            return self._record_refunds(db, received_at, refunds, "webhook")
+
+    def purchase(self, shop: str, key: str) -> Known | None:
+        """The shop's Purchase with this key, None if it has none."""
+        same = (events.c.shop == shop, events.c.event_name == "Purchase", events.c.key == key)
+        with self.database.read() as db:
+            row = db.execute(select(events.c.sealed).where(*same)).first()
+        return None if row is None else Known(row.sealed)
+
+    def _record_refunds(
+        self, db: Connection, received_at: int, refunds: Sequence[NewEvent], source: str
+    ) -> int:
+        # Always in the same order: two hooks that tell of the same refunds at once must not wait for each
+        # other in a circle.
+        ordered = sorted(refunds, key=lambda refund: refund.event.key)
+        return sum(self._record_event(db, received_at, refund, source)[1] for refund in ordered)
+
+    def _record_event(self, db: Connection, received_at: int, new: NewEvent, source: str) -> tuple[int, bool]:
+        event = new.event
         row = {
             "store": event.store,
             "shop": event.shop,
@@ -112,13 +145,12 @@ class Ledger:
             "origin": event.origin,
             "source": source,
             "received_at": received_at,
-            "sealed": sealed,
+            "sealed": new.sealed,
         }
-        inserted = self.database.insert(events).values(row).on_conflict_do_nothing().returning(events.c.id)
-        new: int | None = db.execute(inserted).scalar()
-        if new is not None:
-            self._record_deliveries(db, new, received_at, shares)
-            return new, True
+        number: int | None = db.execute(self._new_event, row).scalar()
+        if number is not None:
+            self._record_deliveries(db, number, received_at, new.shares)
+            return number, True
         same = and_(
             events.c.shop == event.shop,
             events.c.event_name == event.event_name,
@@ -138,7 +170,7 @@ class Ledger:
             for share in shares
         ]
         if rows:
-            db.execute(self.database.insert(deliveries).on_conflict_do_nothing(), rows)
+            db.execute(self._new_delivery, rows)
 
     def _record_hook(self, db: Connection, arrival: Arrival, event: int | None, is_new: bool) -> int:
         row = msgspec.structs.asdict(arrival) | {
@@ -146,7 +178,11 @@ class Ledger:
             "verdict": "duplicate" if arrival.verdict == "event" and not is_new else arrival.verdict,
             "last_received_at": arrival.received_at,
         }
-        insert = self.database.insert(hooks).values(row)
+        hook: int = db.execute(self._new_hook[is_new], row).scalar_one()
+        return hook
+
+    def _hook_statement(self, *, is_new: bool) -> Any:
+        insert = self.database.insert(hooks)
         again: dict[str, Any] = {
             "repeats": hooks.c.repeats + 1,
             "last_received_at": insert.excluded.last_received_at,
@@ -154,8 +190,7 @@ class Ledger:
         if is_new:  # the same bytes were of no use before (a mapping that has been mended since)
             again |= {name: insert.excluded[name] for name in ("verdict", "reason", "order_id", "event")}
         statement = insert.on_conflict_do_update(index_elements=["digest"], set_=again)
-        hook: int = db.execute(statement.returning(hooks.c.id)).scalar_one()
-        return hook
+        return statement.returning(hooks.c.id)
 
     # --- hooks that name an order which must be fetched --------------------------------------------------
 

@@ -5,33 +5,42 @@ again. Nothing here answers anybody or opens a socket.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from integrations import discovery
 from integrations import event as events
-from integrations.event import Event
+from integrations.event import Buyer, Event
 from integrations.store import Hook, Incomplete, Malformed, NotAnEvent, Shop
 from webhooks import reporting
 from webhooks.clock import SECOND
 from webhooks.discretion import Fact
-from webhooks.ledger import Arrival, NewDelivery, Recorded
+from webhooks.ledger import Arrival, NewDelivery, NewEvent, Recorded
 from webhooks.relay import Relay
+from webhooks.vault import Sealed
 
 log = reporting.logger(__name__)
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What a hook turned out to be: an arrival ready to be written, and the event if it tells of one."""
+    """What a hook turned out to be: an arrival ready to be written, the event if it tells of one, and the
+    refunds that it tells of besides, as the store tells them."""
 
     arrival: Arrival
     event: Event | None = None
+    refunds: tuple[Event, ...] = ()
 
 
 def judge(relay: Relay, shop: Shop, hook: Hook, received_at: int) -> Judged:
     """Reads a verified hook. Never raises for what it holds: our own mistakes are quarantined too."""
+    judged = _judge(relay, shop, hook, received_at)
+    refunds = _refunds(shop, hook, judged.arrival)
+    return msgspec.structs.replace(judged, refunds=refunds) if refunds else judged
+
+
+def _judge(relay: Relay, shop: Shop, hook: Hook, received_at: int) -> Judged:
     store = discovery.stores()[shop.store]
     topic = store.topic(hook)
     arrival = Arrival(
@@ -67,21 +76,87 @@ def judge(relay: Relay, shop: Shop, hook: Hook, received_at: int) -> Judged:
     return Judged(msgspec.structs.replace(arrival, order_id=event.order_id), event)
 
 
+def _refunds(shop: Shop, hook: Hook, arrival: Arrival) -> tuple[Event, ...]:
+    """The refunds that a hook tells of. One that cannot be read must not cost the hook its verdict."""
+    facts: dict[str, Fact] = {"store": shop.store, "shop": shop.slug, "topic": arrival.topic}
+    try:
+        return discovery.stores()[shop.store].read_refunds(hook, shop)
+    except Malformed:
+        if arrival.verdict != "quarantined":
+            log.warning("a refund could not be used", error=None, **facts)
+    except Exception as error:  # noqa: BLE001 - the hook is kept, so that it can be mapped again
+        reporting.alert("broken", "Reading a refund failed; its hook is kept", error=error, **facts)
+    return ()
+
+
 def record(relay: Relay, shop: Shop, judged: Judged, *, source: str = "webhook") -> Recorded:
     """Writes it down; when this returns, it is committed."""
-    event = judged.event
-    if event is None:
-        return relay.ledger.record(judged.arrival)
-    sealed = relay.vault.seal(events.encode(event))
-    shares = shares_of(relay, shop, event)
-    return relay.ledger.record(judged.arrival, event, sealed, shares, source=source)
+    new = _new(relay, shop, judged.event) if judged.event else None
+    refunds = _new_refunds(relay, shop, judged.refunds, judged.event)
+    return relay.ledger.record(judged.arrival, new, refunds, source=source)
 
 
-def record_event(relay: Relay, shop: Shop, event: Event, row: Mapping[str, Any]) -> Recorded:
-    """Writes down the event of a hook that is in the ledger already."""
-    sealed = relay.vault.seal(events.encode(event))
-    shares = shares_of(relay, shop, event)
-    return relay.ledger.record_of_hook(row["id"], row["received_at"], event, sealed, shares)
+def record_event(
+    relay: Relay, shop: Shop, event: Event, row: Mapping[str, Any], refunds: Sequence[Event] = ()
+) -> Recorded:
+    """Writes down the event of a hook that is in the ledger already, and the refunds that it tells of."""
+    new_refunds = _new_refunds(relay, shop, refunds, event)
+    return relay.ledger.record_of_hook(row["id"], row["received_at"], _new(relay, shop, event), new_refunds)
+
+
+def record_refunds(relay: Relay, shop: Shop, refunds: Sequence[Event], row: Mapping[str, Any]) -> int:
+    """Writes down the refunds of a hook that is in the ledger already and no event; how many are new."""
+    if not refunds:
+        return 0
+    return relay.ledger.record_refunds(row["received_at"], _new_refunds(relay, shop, refunds, None))
+
+
+def _new(relay: Relay, shop: Shop, event: Event) -> NewEvent:
+    return NewEvent(event, relay.vault.seal(events.encode(event)), shares_of(relay, shop, event))
+
+
+# --- refunds -----------------------------------------------------------------------------------------------
+
+
+def _new_refunds(relay: Relay, shop: Shop, refunds: Sequence[Event], told: Event | None) -> list[NewEvent]:
+    """The refunds, all of one order, with what is known of its purchase. ``told`` is the hook's own sale."""
+    if not refunds:
+        return []
+    purchase = _purchase_of(relay, refunds[0], told)
+    return [_new(relay, shop, _joined(refund, purchase) if purchase else refund) for refund in refunds]
+
+
+def _purchase_of(relay: Relay, refund: Event, told: Event | None) -> Event | None:
+    """The purchase as it was recorded, or as this very hook tells it; None if it is unknown or forgotten."""
+    key = refund.key.rpartition(":")[0]
+    known = relay.ledger.purchase(refund.shop, key)
+    if known is None:
+        return told if told is not None and told.key == key else None
+    try:
+        return None if known.sealed is None else events.decode(relay.vault.open(known.sealed))
+    except (Sealed, msgspec.DecodeError) as error:
+        reporting.alert("broken", "A refund's purchase cannot be read", error=error, shop=refund.shop)
+        return None
+
+
+def _joined(refund: Event, purchase: Event) -> Event:
+    """The refund with the identity of its purchase: the same event_id comes of the same template, and a
+    destination finds what was captured at the checkout. The buyer stays out, except for the country."""
+    return msgspec.structs.replace(
+        refund,
+        order_id=purchase.order_id,
+        order_name=purchase.order_name,
+        origin=purchase.origin,
+        names=purchase.names,
+        attributes=purchase.attributes,
+        landing=purchase.landing,
+        landing_at=purchase.landing_at,
+        buyer=Buyer(country=purchase.buyer.country),
+        consent=purchase.consent,
+    )
+
+
+# --- deliveries --------------------------------------------------------------------------------------------
 
 
 def shares_of(relay: Relay, shop: Shop, event: Event) -> list[NewDelivery]:

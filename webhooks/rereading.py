@@ -27,7 +27,7 @@ class Unreadable(Exception):
 
 
 class Reread(msgspec.Struct, frozen=True):
-    """What became of a hook. ``is_new``: there is an event now that the ledger did not know."""
+    """What became of a hook. ``is_new``: the ledger knows an event now (a sale or a refund) that is new."""
 
     hook: int
     verdict: Verdict
@@ -130,13 +130,15 @@ def _judge(relay: Relay, row: Mapping[Any, Any]) -> Judged:
 def _write(relay: Relay, row: RowMapping, judged: Judged) -> Reread:
     shop = relay.settings.shop(row["store"], row["shop"])
     if judged.event is not None and shop is not None:
-        recorded = recording.record_event(relay, shop, judged.event, dict(row))
+        recorded = recording.record_event(relay, shop, judged.event, dict(row), judged.refunds)
         verdict: Verdict = "event" if recorded.is_new else "duplicate"
-        return Reread(row["id"], verdict, "", judged.event.order_id, recorded.is_new)
+        is_new = recorded.is_new or recorded.new_refunds > 0
+        return Reread(row["id"], verdict, "", judged.event.order_id, is_new)
+    refunds = recording.record_refunds(relay, shop, judged.refunds, dict(row)) if shop is not None else 0
     new = judged.arrival
     order_id = new.order_id or row["order_id"]
     values = {"verdict": new.verdict, "reason": new.reason, "due_at": new.due_at}
     with relay.database.write() as db:
         same = (hooks.c.id == row["id"], hooks.c.verdict == row["verdict"])
         db.execute(update(hooks).where(*same).values(**values, order_id=order_id, tries=0))
-    return Reread(row["id"], new.verdict, new.reason, order_id)
+    return Reread(row["id"], new.verdict, new.reason, order_id, refunds > 0)
