@@ -1,6 +1,8 @@
 """Opens the database and hides how SQLite and PostgreSQL differ. The ledger's sentences stand elsewhere."""
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +16,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 HASTY = 2.0
 """Patience, in seconds, below which somebody waits for an answer, and every statement must be short."""
 
+ASK_AGAIN_SECONDS = (0.0005, 0.002)
+"""Between two questions for SQLite's write lock: at random, so that nobody loses each time."""
+
 Unavailable = (DBAPIError, PoolTimeout)
 """What is raised when the database is down, locked, full or out of connections."""
 
@@ -23,8 +28,9 @@ class Database:
 
     def __init__(self, url: str, *, patience: float = 5.0, connections: int = 5) -> None:
         self.url = make_url(url)
+        self._patience = patience
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        arguments = _sqlite_arguments(patience) if self.is_sqlite else _postgresql_arguments(patience)
+        arguments = _sqlite_arguments() if self.is_sqlite else _postgresql_arguments(patience)
         self.engine: Engine = create_engine(
             self.url,
             connect_args=arguments,
@@ -36,7 +42,7 @@ class Database:
         )
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
+            event.listen(self.engine, "begin", self._begin_sqlite)
         # A forked child must not talk over its parent's connections.
         os.register_at_fork(after_in_child=lambda: self.engine.dispose(close=False))
 
@@ -62,14 +68,33 @@ class Database:
         builder: Insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
         return builder
 
+    def _begin_sqlite(self, connection: Connection) -> None:
+        if not connection.get_execution_options().get("relay_writes", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        raw: Any = connection.connection.dbapi_connection
+        deadline = time.monotonic() + self._patience
+        while time.monotonic() < deadline:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                continue  # SQLite has waited for a turn already
+            return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
     def close(self) -> None:
         """Gives the connections back."""
         self.engine.dispose()
 
 
-def _sqlite_arguments(patience: float) -> dict[str, Any]:
+SQLITE_TURN = 0.05
+"""Seconds. SQLite waits for a lock with growing pauses, up to 100 ms: a busy writer is overtaken again and
+again. Asked anew every turn, its pauses stay short."""
+
+
+def _sqlite_arguments() -> dict[str, Any]:
     # isolation_level None: the driver must not open transactions behind our back.
-    return {"timeout": patience, "isolation_level": None, "check_same_thread": False}
+    return {"timeout": SQLITE_TURN, "isolation_level": None, "check_same_thread": False}
 
 
 def _postgresql_arguments(patience: float) -> dict[str, Any]:
@@ -93,8 +118,3 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA secure_delete=ON")  # what is forgotten must not stay in the file
     cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("relay_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -8,7 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import CTE, ColumnElement, Connection, Update, and_, bindparam, case, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from integrations.destination import Outcome
 from webhooks.database import Database
@@ -57,17 +68,13 @@ class Leases:
 
         ``alone``: something that has seen workers die.
         """
-        found = set()
+        look = _ANY_SUSPECT if alone else _ANY_DUE
         with self.database.read() as db:
-            for account in of_accounts:
-                one = select(deliveries.c.id).where(
-                    deliveries.c.account == account, deliveries.c.state == "due", deliveries.c.due_at <= now
-                )
-                if alone:
-                    one = one.where(_SUSPECT)
-                if db.execute(one.limit(1)).first() is not None:
-                    found.add(account)
-        return found
+            return {
+                account
+                for account in of_accounts
+                if db.execute(look, {"of": account, "now": now}).first() is not None
+            }
 
     def claim(
         self, account: str, limit: int, batch: str, now: int, until: int, *, alone: bool = False
@@ -80,8 +87,9 @@ class Leases:
         an attempt was open then, that one is closed as `interrupted` and the delivery is ambiguous.
         """
         with self.database.write() as db:
-            chosen = _due(account, now, _SUSPECT if alone else ~_SUSPECT, 1 if alone else limit)
-            taken = self._lease(db, chosen, batch, until)
+            wanted = {"of": account, "now": now, "most": 1 if alone else limit}
+            rows = db.execute(_LEASE[alone], {**wanted, "with_batch": batch, "until": until})
+            taken = [dict(row) for row in rows.mappings()]
             lost = {row["id"]: row["previous_batch"] for row in taken if row["previous_batch"]}
             uncertain = self._interrupt(db, lost, now) if lost else set()
             told = self._events_of(db, [row["event"] for row in taken])
@@ -99,31 +107,6 @@ class Leases:
             )
             for row in taken
         ]
-
-    def _lease(self, db: Connection, chosen: CTE, batch: str, until: int) -> list[dict[str, Any]]:
-        died = case((deliveries.c.batch.is_not(None), 1), else_=0)
-        take = (
-            update(deliveries)
-            .where(deliveries.c.id.in_(select(chosen.c.id)))
-            .values(
-                batch=batch,
-                previous_batch=deliveries.c.batch,
-                due_at=until,
-                crashes=deliveries.c.crashes + died,
-            )
-            .returning(
-                deliveries.c.id,
-                deliveries.c.event,
-                deliveries.c.event_id,
-                deliveries.c.attempts,
-                deliveries.c.crashes,
-                deliveries.c.ambiguous,
-                deliveries.c.first_sent_at,
-                deliveries.c.expires_at,
-                deliveries.c.previous_batch,
-            )
-        )
-        return [dict(row) for row in db.execute(take).mappings()]
 
     def _interrupt(self, db: Connection, lost: Mapping[int, str], now: int) -> set[int]:
         left_open = and_(
@@ -143,8 +126,7 @@ class Leases:
         return uncertain
 
     def _events_of(self, db: Connection, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-        columns = (events.c.id, events.c.order_id, events.c.shop, events.c.sealed)
-        rows = db.execute(select(*columns).where(events.c.id.in_(set(ids)))).mappings()
+        rows = db.execute(_EVENTS, {"ids": sorted(set(ids))}).mappings()
         return {
             row["id"]: {"order_id": row["order_id"], "shop": row["shop"], "sealed": row["sealed"]}
             for row in rows
@@ -156,20 +138,15 @@ class Leases:
         Returns the deliveries that are still ours: a worker that slept past its lease finds them gone
         and must not send them.
         """
-        renew = (
-            update(deliveries)
-            .where(deliveries.c.id.in_(ids), deliveries.c.batch == batch, deliveries.c.state == "due")
-            .values(due_at=until, first_sent_at=func.coalesce(deliveries.c.first_sent_at, now))
-            .returning(deliveries.c.id)
-        )
         with self.database.write() as db:
-            ours = set(db.execute(renew).scalars())
+            renewed = {"ids": ids, "of_batch": batch, "until": until, "now": now}
+            ours = set(db.execute(_RENEW, renewed).scalars())
             rows = [
                 {"delivery": delivery, "batch": batch, "size": len(ours), "opened_at": now}
                 for delivery in sorted(ours)
             ]
             if rows:
-                db.execute(attempts.insert(), rows)
+                db.execute(_OPEN, rows)
         return ours
 
     def close(
@@ -217,17 +194,71 @@ class Leases:
             )
 
 
-def _due(account: str, now: int, which: ColumnElement[bool], limit: int) -> CTE:
-    """The ids of an account's due deliveries, the longest waiting first, skipping what others look at."""
-    return (
+# --- statements, made once: making one costs more than executing it -----------------------------------------
+
+_IS_DUE = and_(
+    deliveries.c.account == bindparam("of"),
+    deliveries.c.state == literal_column("'due'"),  # spelled like the partial index
+    deliveries.c.due_at <= bindparam("now"),
+)
+_ANY_DUE = select(deliveries.c.id).where(_IS_DUE).limit(1)
+_ANY_SUSPECT = _ANY_DUE.where(_SUSPECT)
+
+
+def _lease(which: ColumnElement[bool]) -> Update:
+    """Takes the longest waiting due deliveries of an account, skipping what others look at."""
+    chosen = (
         select(deliveries.c.id)
-        .where(deliveries.c.account == account, deliveries.c.state == "due", deliveries.c.due_at <= now)
-        .where(which)
+        .where(_IS_DUE, which)
         .order_by(deliveries.c.due_at)
-        .limit(limit)
+        .limit(bindparam("most"))
         .with_for_update(skip_locked=True)
         .cte("chosen")
     )
+    died = case((deliveries.c.batch.is_not(None), 1), else_=0)
+    return (
+        update(deliveries)
+        .where(deliveries.c.id.in_(select(chosen.c.id)))
+        .values(
+            batch=bindparam("with_batch"),
+            previous_batch=deliveries.c.batch,
+            due_at=bindparam("until"),
+            crashes=deliveries.c.crashes + died,
+        )
+        .returning(
+            deliveries.c.id,
+            deliveries.c.event,
+            deliveries.c.event_id,
+            deliveries.c.attempts,
+            deliveries.c.crashes,
+            deliveries.c.ambiguous,
+            deliveries.c.first_sent_at,
+            deliveries.c.expires_at,
+            deliveries.c.previous_batch,
+        )
+    )
+
+
+_LEASE = {False: _lease(~_SUSPECT), True: _lease(_SUSPECT)}
+
+_EVENTS = select(events.c.id, events.c.order_id, events.c.shop, events.c.sealed).where(
+    events.c.id.in_(bindparam("ids", expanding=True))
+)
+
+_RENEW = (
+    update(deliveries)
+    .where(
+        deliveries.c.id.in_(bindparam("ids", expanding=True)),
+        deliveries.c.batch == bindparam("of_batch"),
+        deliveries.c.state == "due",
+    )
+    .values(
+        due_at=bindparam("until"), first_sent_at=func.coalesce(deliveries.c.first_sent_at, bindparam("now"))
+    )
+    .returning(deliveries.c.id)
+)
+
+_OPEN = attempts.insert()
 
 
 def _end_of_lease(batch: str, outcome: Outcome, state: str, now: int, confirm_at: int | None) -> Update:

@@ -1,0 +1,68 @@
+"""The database: a lock is waited for as long as was asked, no longer, and not in vain."""
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from webhooks import migrations
+from webhooks.database import Database, Unavailable
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    database = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
+    migrations.upgrade(database)
+    database.close()
+    return tmp_path / "ledger.db"
+
+
+def hold(file: Path, seconds: float) -> threading.Thread:
+    """Somebody else writes for that long."""
+    held = threading.Event()
+
+    def write() -> None:
+        other = sqlite3.connect(file, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        held.set()
+        time.sleep(seconds)
+        other.execute("ROLLBACK")
+        other.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    held.wait()
+    return thread
+
+
+def test_a_locked_file_is_waited_for(file: Path) -> None:
+    database = Database(f"sqlite:///{file}", patience=5)
+    other = hold(file, 0.4)
+    with database.write() as db:
+        db.execute(text("DELETE FROM audit"))
+    other.join()
+    database.close()
+
+
+def test_a_file_that_stays_locked_is_unavailable_in_time(file: Path) -> None:
+    database = Database(f"sqlite:///{file}", patience=0.3)
+    other = hold(file, 2)
+    began = time.monotonic()
+    with pytest.raises(Unavailable), database.write():
+        pytest.fail("somebody else holds the lock")
+    assert time.monotonic() - began < 1.5
+    with database.read() as db:
+        assert db.execute(text("SELECT count(*) FROM events")).scalar_one() == 0, "readers never wait"
+    other.join()
+    database.close()
+
+
+def test_an_error_does_not_repeat_what_was_to_be_written(file: Path) -> None:
+    database = Database(f"sqlite:///{file}")
+    with pytest.raises(Unavailable) as caught, database.write() as db:
+        db.execute(text("INSERT INTO nowhere VALUES (:email)"), {"email": "jane@example.com"})
+    assert "jane" not in str(caught.value)
+    database.close()
