@@ -70,6 +70,11 @@ def delivery(event: Event) -> Delivery:
     return Delivery(event, event_id(event))
 
 
+def taken(destination: Destination) -> list[str]:
+    """The events that the destination is told of; of others it gets no delivery."""
+    return [name for name, event in EVENTS.items() if event.event_name in destination.event_names]
+
+
 def fit(destination: Destination, name: str, known: Account | None = None) -> bool:
     """Whether the event may be sent at all."""
     return destination.unfit(EVENTS[name], known or account(destination), NOW) is None

@@ -5,15 +5,15 @@ destination's stand-in.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import pytest
 
-from integrations.destination import Account, Destination, Outcome, Request, Response
+from integrations.destination import Account, Destination, Outcome, Request, Response, Token
 from integrations.event import Consent, Event, Line
 from tests.contract.deliveries import (
     DESTINATIONS,
@@ -32,12 +32,20 @@ from tests.contract.deliveries import (
     secrets,
     standing_in,
     states,
+    taken,
 )
 from webhooks.sandbox.standin import SCENES, StandIn, Step
 from webhooks.transport import Transport
 
 every_destination = pytest.mark.parametrize("destination", DESTINATIONS, ids=lambda one: one.slug)
-every_event = pytest.mark.parametrize("name", EVENTS)
+every_event = pytest.mark.parametrize(
+    ("destination", "name"),
+    [
+        pytest.param(destination, name, id=f"{destination.slug}-{name}")
+        for destination in DESTINATIONS
+        for name in taken(destination)
+    ],
+)
 every_mutation = pytest.mark.parametrize(
     ("destination", "mutation"),
     [
@@ -53,14 +61,39 @@ class Bench:
 
     def __init__(self, destination: Destination, kind: StandIn, known: Account, transport: Transport) -> None:
         self.destination, self.kind, self.account, self.transport = destination, kind, known, transport
+        token = self._exchange(known)
+        assert isinstance(token, str), token
+        self._token = token
 
     def request(self, *names: str) -> Request:
         """The request with these events."""
-        return self.destination.build([delivery(EVENTS[name]) for name in names], self.account, NOW)
+        events = [delivery(EVENTS[name]) for name in names]
+        return _authorized(self.destination.build(events, self.account, NOW), self._token)
+
+    def check(self, known: Account) -> Outcome:
+        """What the destination makes of the answer to its own check."""
+        token, request = self._exchange(known), self.destination.check(known, NOW)
+        assert request is not None
+        if isinstance(token, Outcome):
+            return token
+        return self.destination.read_check(self.transport.send(_authorized(request, token)))
+
+    def _exchange(self, known: Account) -> str | Outcome:
+        """The access token, ``""`` where there is no such thing."""
+        asked = self.destination.exchange(known, NOW)
+        if not isinstance(asked, Request):
+            return asked or ""
+        got = self.destination.read_exchange(self.transport.send(asked))
+        return got.value if isinstance(got, Token) else got
 
     def send(self, request: Request, count: int = 1) -> list[Outcome]:
         """What the destination makes of the answer."""
         return self.destination.read(count, self.transport.send(request))
+
+
+def _authorized(request: Request, token: str) -> Request:
+    more = {"Authorization": f"Bearer {token}"} if token else {}
+    return msgspec.structs.replace(request, headers={**request.headers, **more})
 
 
 @pytest.fixture
@@ -72,7 +105,12 @@ def bench(destination: Destination) -> Iterator[Bench]:
 
 
 def _fit(destination: Destination) -> list[str]:
-    return [name for name in EVENTS if fit(destination, name)]
+    return [name for name in taken(destination) if fit(destination, name)]
+
+
+def _is_mute(destination: Destination) -> bool:
+    """Whether the vendor answers nothing at all to what it takes (and to what it does not)."""
+    return states(destination.read(1, Response(204))) == {"delivered"}
 
 
 # --- the folder ------------------------------------------------------------------------------------------
@@ -80,7 +118,7 @@ def _fit(destination: Destination) -> list[str]:
 
 @every_destination
 def test_every_golden_request_has_its_event(destination: Destination) -> None:
-    assert {path.stem for path in (folder(destination) / "golden").glob("*.json")} == set(EVENTS)
+    assert {path.stem for path in (folder(destination) / "golden").glob("*.json")} == set(taken(destination))
     assert len(_fit(destination)) > 1
 
 
@@ -93,7 +131,6 @@ def test_there_are_enough_mutations(destination: Destination) -> None:
 # --- building --------------------------------------------------------------------------------------------
 
 
-@every_destination
 @every_event
 def test_event_becomes_its_golden_request(
     destination: Destination, name: str, request: pytest.FixtureRequest
@@ -106,7 +143,6 @@ def test_event_becomes_its_golden_request(
     assert written.decode() == path.read_text(encoding="utf-8")
 
 
-@every_destination
 @every_event
 def test_building_twice_gives_the_same_bytes(destination: Destination, name: str) -> None:
     if fit(destination, name):
@@ -114,7 +150,6 @@ def test_building_twice_gives_the_same_bytes(destination: Destination, name: str
         assert destination.build(sent, known, NOW) == destination.build(sent, known, NOW)
 
 
-@every_destination
 @every_event
 def test_neither_secret_nor_person_is_shown(destination: Destination, name: str) -> None:
     if not fit(destination, name):
@@ -122,10 +157,12 @@ def test_neither_secret_nor_person_is_shown(destination: Destination, name: str)
     request = destination.build([delivery(EVENTS[name])], account(destination), NOW)
     buyer = EVENTS[name].buyer
     address = unquote(request.url)
+    if destination.secret_in_url:
+        address = unquote(urlsplit(request.url)._replace(query="").geturl())
     assert [secret for secret in secrets(destination) if secret in address] == []
     plain = [value for value in (buyer.email, buyer.phone) if value]
     assert [value for value in plain if value.lower() in request.body.decode().lower()] == []
-    assert [value for value in plain if value.lower() in address.lower()] == []
+    assert [value for value in plain if value.lower() in unquote(request.url).lower()] == []
 
 
 @every_destination
@@ -195,7 +232,6 @@ def test_value_that_is_none_is_refused(destination: Destination, value: str) -> 
 # --- the wire --------------------------------------------------------------------------------------------
 
 
-@every_destination
 @every_event
 def test_golden_request_is_accepted(bench: Bench, destination: Destination, name: str) -> None:
     if not fit(destination, name):
@@ -243,6 +279,8 @@ def test_what_goes_wrong_on_the_way_is_tried_again(
     bench.kind.script([Step(scene=scene)])
     [outcome] = bench.send(bench.request(_fit(destination)[0]))
     counted = bool(bench.kind.record)
+    if counted and _is_mute(destination) and outcome.state == "delivered":
+        return  # there was nothing in the answer that could go wrong
     assert outcome.state == "retry"
     assert outcome.spent
     assert outcome.ambiguous or not counted
@@ -267,22 +305,20 @@ def test_nobody_there_is_not_ambiguous(bench: Bench, destination: Destination) -
 
 @every_destination
 def test_check_proves_the_account_and_counts_nothing(bench: Bench, destination: Destination) -> None:
-    check = destination.check(bench.account, NOW)
-    if check is None:
+    if destination.check(bench.account, NOW) is None:
         return
-    outcome = destination.read_check(bench.transport.send(check))
+    outcome = bench.check(bench.account)
     assert outcome.state == "delivered", outcome
-    options = {one.name: "wrong0secret1of2nobody3" for one in destination.settings if one.secret}
-    stranger = destination.check(account(destination, bench.account.api_base, **options), NOW)
-    assert stranger is not None
-    assert destination.read_check(bench.transport.send(stranger)).state == "held"
+    if not _is_mute(destination):
+        wrong = {one.name: "wrong0secret1of2nobody3" for one in destination.settings if one.secret}
+        wrong = {name: value for name, value in wrong.items() if bench.account.text(name)}
+        assert bench.check(account(destination, bench.account.api_base, **wrong)).state == "held"
     assert bench.kind.record == []
 
 
 # --- explaining ------------------------------------------------------------------------------------------
 
 
-@every_destination
 @every_event
 def test_every_match_key_is_explained(destination: Destination, name: str) -> None:
     keys = destination.match_keys(EVENTS[name], account(destination))
@@ -340,6 +376,16 @@ WORDS = [
     "details",
 ]
 
+FURTHER_WORDS = [
+    "access_token",
+    "expires_in",
+    "requestStatusPerDestination",
+    "requestStatus",
+    "errorInfo",
+    "fieldViolations",
+    "validationMessages",
+]
+
 
 @every_destination
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
@@ -349,6 +395,27 @@ def test_reading_never_raises(destination: Destination, body: bytes) -> None:
         assert len(outcomes) == 2
         if body != BODIES["object"]:
             assert states(outcomes) <= {"retry", "refused", "delivered"}
+
+
+def _further_readings(destination: Destination) -> Iterator[Callable[[Response], object]]:
+    """How the destination reads the answers to all but events."""
+    for name in ("read_check", "read_exchange", "read_confirm"):
+        if getattr(type(destination), name) is not getattr(Destination, name):
+            yield getattr(destination, name)
+
+
+@every_destination
+def test_no_further_reading_raises(destination: Destination) -> None:
+    odd = [{word: value} for word in (*WORDS, *FURTHER_WORDS) for value in ODD_VALUES]
+    odd += [{word: [{word: value}]} for word in FURTHER_WORDS for value in ODD_VALUES]
+    for read in _further_readings(destination):
+        for status in (0, 200, 204, 302, 400, 401, 403, 404, 429, 500):
+            for body in BODIES.values():
+                assert read(Response(status, body))
+            for document in odd:
+                assert read(answer(status, document))
+        assert read(Response(0, fault="not_sent"))
+        assert read(Response(0, fault="maybe_sent"))
 
 
 @every_destination

@@ -147,6 +147,10 @@ class StandIn(ABC):
     def judge(self, hit: Hit) -> tuple[Reply, list[Counted]]:
         """The vendor's answer, and the events that it takes. May raise `Refusal`."""
 
+    def is_scripted(self, hit: Hit) -> bool:  # noqa: ARG002
+        """Whether the script is about this request; it is not about one that only prepares another."""
+        return True
+
     def dedup_keys(self, counted: Counted) -> dict[Hashable, int]:
         """What makes two events one, each with the seconds for which it does."""
         return {(counted.account, counted.event_name, counted.event_id): self.dedup_seconds}
@@ -172,7 +176,7 @@ class StandIn(ABC):
     def receive(self, hit: Hit) -> Reply:
         """Counts what is to be counted, and says what to answer."""
         with self._lock:
-            reply = self._reply(hit, self._next_step())
+            reply = self._reply(hit, self._next_step() if self.is_scripted(hit) else Step())
             self.requests.append(_shown(hit, reply, self.now()))
         return reply
 
