@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import mapping
+from benchmarks import isolation, mapping
 
-ALL: Mapping[str, Callable[[], None]] = {"mapping": mapping.run}
+ALL: Mapping[str, Callable[[], None]] = {"mapping": mapping.run, "isolation": isolation.run}
 
 
 def main(names: list[str]) -> int:

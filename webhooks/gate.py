@@ -77,7 +77,7 @@ class Gate:
 
     def _next(self, seen: Waiting) -> int:
         first, longest = (HELD_FIRST, HELD_LONGEST) if seen.state == "held" else (self._first, self._longest)
-        return min(first * 2 ** min(seen.pauses + 1, 20), longest)
+        return min(first << min(seen.pauses + 1, 20), longest)
 
     def _hold(self, account: Account, why: Outcome) -> None:
         mark = fingerprint(account)

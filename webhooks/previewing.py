@@ -72,7 +72,7 @@ def _find(relay: Relay, shop: str, order: str, account: Account) -> tuple[Event,
             (deliveries.c.event == recorded.c.id) & (deliveries.c.account == account.slug),
             isouter=True,
         )
-        .where(recorded.c.shop == shop)
+        .where(recorded.c.shop == shop, recorded.c.event_name == "Purchase")
         .where(or_(recorded.c.order_id.in_(names), recorded.c.order_name.in_(names)))
         .order_by(recorded.c.id)
         .limit(1)
