@@ -64,6 +64,7 @@ def fates(database: Database) -> Fates:
     question = (
         select(*columns)
         .select_from(deliveries.join(events).outerjoin(attempts, attempts.c.delivery == deliveries.c.id))
+        .where(events.c.event_name == "Purchase")
         .group_by(deliveries.c.id)
     )
     with database.read() as db:
