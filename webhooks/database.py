@@ -16,9 +16,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 HASTY = 2.0
 """Patience, in seconds, below which somebody waits for an answer, and every statement must be short."""
 
-ASK_AGAIN_SECONDS = (0.0005, 0.002)
-"""Between two questions for SQLite's write lock: at random, so that nobody loses each time."""
-
 Unavailable = (DBAPIError, PoolTimeout)
 """What is raised when the database is down, locked, full or out of connections."""
 
