@@ -49,9 +49,9 @@ _READY_SECONDS = 30.0
 
 
 class Changes(NamedTuple):
-    """What a test may have otherwise than a host: gunicorn's application, Python's arguments, the answers."""
+    """What a test may have otherwise than a host: the arguments of Python, the time of the answers."""
 
-    wsgi: str = "webhooks.app:create_app()"
+    web: tuple[str, ...] = ("-m", "webhooks", "web")
     worker: tuple[str, ...] = ("-m", "webhooks", "worker")
     delays: tuple[float, float] = DELAYS
 
@@ -121,9 +121,7 @@ class Installation:
 
     def _ours(self) -> Iterator[Program]:
         python = sys.executable
-        yield self._program(
-            "web", python, "-m", "gunicorn", "--config", "python:webhooks.server", self._changes.wsgi
-        )
+        yield self._program("web", python, *self._changes.web)
         for name in WORKERS:
             yield self._program(name, python, *self._changes.worker)
         yield self._program("sweeper", python, "-m", "webhooks", "sweep")
