@@ -11,21 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrations import identity
+from integrations.destinations.google.payload import RULES as GOOGLE
 from integrations.event import Buyer
 from integrations.identity import Rules
 
 FOLDER = Path(__file__).parent.parent / "data" / "destinations"
 
 META = Rules(email="as_written", phone_plus=False, names="letters", places="letters")
-GOOGLE = Rules(
-    email="gmail",
-    phone_plus=True,
-    names="as_written",
-    places="words",
-    postcode="as_written",
-    country="upper",
-    external_id="as_written",
-)
 EVERY_RULES = [META, GOOGLE, Rules(email="every_domain", genders="fmn")]
 
 Field = Callable[[str, str, Rules], str]

@@ -224,7 +224,7 @@ def _sent(found: Sequence[Mapping[str, Any]]) -> int:
 
 def _unprocessed(statuses: set[str], failed: Mapping[str, int], sent: int) -> Outcome:
     """Only counts are known, not which events of the request they are."""
-    words = sorted(failed, key=lambda word: -failed[word])
+    words = sorted(failed.keys() - _COUNTED, key=lambda word: (-failed[word], word))
     word = words[0] if words else "UNSPECIFIED"
     counts = ", ".join(f"{one} ({failed[one]})" for one in words[:5])
     return Outcome(
