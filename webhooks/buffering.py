@@ -66,6 +66,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     max_body = 2 * 1024 * 1024
     sockets: list[Any]
+    alive: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -98,6 +99,11 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
                     continue
                 listener.close()
             self.sockets = []
+
+    def is_parent_alive(self) -> bool:
+        """A worker whose master was killed ends like one that was asked to."""
+        self.alive = self.alive and super().is_parent_alive()
+        return self.alive
 
     # --- requests arrive ------------------------------------------------------------------------------------
 

@@ -427,6 +427,17 @@ def test_a_killed_worker_is_replaced(own_server: Server) -> None:
     assert own_server.stop() < 5
 
 
+def test_a_killed_master_leaves_nobody_without_an_answer(own_server: Server) -> None:
+    """Its worker ends by itself: whoever was let in is answered, whoever comes later is refused at once."""
+    told = [ask(own_server, signed(f"master/{number}")) for number in range(20)]
+    own_server.process.kill()
+    with suppress(ConnectionRefusedError):
+        while True:
+            told.append(ask(own_server, signed(f"master/{len(told)}")))
+    assert set(told) == {200}
+    assert {f"master/{number}" for number in range(len(told))} <= own_server.topics()
+
+
 def test_a_reload_turns_nobody_away(own_server: Server) -> None:
     """SIGHUP, while hooks come in on new connections and on old ones."""
     with own_server.connect() as old, ThreadPoolExecutor(4) as pool:
