@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis
@@ -75,16 +75,21 @@ def redis_url(valkey_url: str) -> str:
     return valkey_url
 
 
+def do_without(error: servers.CannotStart) -> NoReturn:
+    """Skips the test; on CI a server that does not start is a failure."""
+    if "CI" in os.environ:
+        raise error
+    pytest.skip(f"no PostgreSQL on this machine: {error}")
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A real PostgreSQL, shared by the tests of one process. On CI its absence is a failure."""
+    """A real PostgreSQL, shared by the tests of one process."""
     try:
         with servers.postgres() as address:
             yield address
     except servers.CannotStart as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(f"no PostgreSQL on this machine: {error}")
+        do_without(error)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.installation import Kind
 from tests.faults.mixed import mixed
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 SEED = 20_261_122
 

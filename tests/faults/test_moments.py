@@ -18,7 +18,7 @@ from tests.faults.load import CUT_OFF, Load, at_once
 from tests.faults.orders import Told
 from tests.faults.processes import STOP_SECONDS
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 COPIES = 4
 
@@ -116,8 +116,8 @@ def test_a_deploy_loses_nothing_and_costs_no_attempt(database: Kind) -> None:
     assert {(row["attempts"], row["crashes"], row["ambiguous"]) for row in ledger} == {(1, 0, False)}
 
 
-def test_valkey_gone_frozen_or_empty_changes_no_answer(postgresql: Kind) -> None:
-    with installed(postgresql, RELAY_LEASE_SECONDS=UNHURRIED) as relay:
+def test_valkey_gone_frozen_or_empty_changes_no_answer() -> None:
+    with installed("postgresql", RELAY_LEASE_SECONDS=UNHURRIED) as relay:
         injector = Injector(relay, random.Random(0))
         load, began = load_on(relay, rate=40, seconds=8), time.monotonic()
         time.sleep(1.5)
