@@ -77,6 +77,8 @@ def taken(destination: Destination) -> list[str]:
 
 def fit(destination: Destination, name: str, known: Account | None = None) -> bool:
     """Whether the event may be sent at all."""
+    if name not in taken(destination):
+        return False
     return destination.unfit(EVENTS[name], known or account(destination), NOW) is None
 
 
