@@ -284,7 +284,7 @@ def _authorized(request: Request, known: Account, transport: Transport) -> Reque
 
 
 @pytest.mark.parametrize("in_base64", [False, True])
-def test_a_service_accounts_key_gets_a_token(key_file: str, transport: Transport, in_base64: bool) -> None:
+def test_a_key_file_gets_a_token(key_file: str, transport: Transport, in_base64: bool) -> None:
     written = base64.b64encode(key_file.encode()).decode() if in_base64 else key_file
     options = NO_CLIENT | {"service_account": written}
     kind = Google([_options(account(GOOGLE, **options))], clock=lambda: NOW)

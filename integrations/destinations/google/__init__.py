@@ -178,10 +178,10 @@ class Google(Destination):
 
 
 def _ingest(events: list[dict[str, Any]], account: Account, **more: Any) -> Request:
-    manager = account.text("login_customer_id")
+    login = account.text("login_customer_id")
     receiver = {
         "operatingAccount": _customer(account.text("customer_id")),
-        "loginAccount": _customer(manager) if manager else None,
+        "loginAccount": _customer(login) if login else None,
         "productDestinationId": account.text("conversion_action_id"),
     }
     body = {"destinations": [filled(receiver)], "encoding": "HEX", "events": events, **more}

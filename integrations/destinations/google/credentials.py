@@ -76,7 +76,7 @@ def _unknown(word: str, response: Response) -> Outcome:
 
 def _with_key(written: str, account: Account, now: int) -> Request | Outcome:
     """The assertion of developers.google.com/identity/protocols/oauth2/service-account#httprest."""
-    key = _service_account(written)
+    key = _key_file(written)
     claims = {
         "iss": text(key.get("client_email")),
         "scope": SCOPE,
@@ -97,7 +97,7 @@ def _with_key(written: str, account: Account, now: int) -> Request | Outcome:
     )
 
 
-def _service_account(written: str) -> dict[str, Any]:
+def _key_file(written: str) -> dict[str, Any]:
     """The key file's object, empty if it is none. In base64 it has no quotes that a shell could eat."""
     is_text = written.lstrip().startswith("{")
     try:
