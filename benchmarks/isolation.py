@@ -13,8 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.table import Table
-
+from benchmarks import measure
 from benchmarks.measure import console
 from tests import ports
 from tests.faults.installation import installed
@@ -29,9 +28,8 @@ def run() -> None:
     """Prints the table; the ratio is the last column."""
     calm = _p95(dict.fromkeys((*HEALTHY, *TROUBLED), "healthy"))
     troubled = _p95({**dict.fromkeys(HEALTHY, "healthy"), **{name: name for name in TROUBLED}})
-    table = Table(title="One dead, one dripping, one throttling: p95 of the others", title_justify="left")
-    for head in ("account", "undisturbed, ms", "disturbed, ms", "ratio"):
-        table.add_column(head, justify="left" if head == "account" else "right")
+    title = "One dead, one dripping, one throttling: p95 of the others"
+    table = measure.table(title, "account", "undisturbed, ms", "disturbed, ms", "ratio")
     for name in HEALTHY:
         row = (calm[name], troubled[name], troubled[name] / calm[name])
         table.add_row(name, *(f"{value:.{digits}f}" for value, digits in zip(row, (0, 0, 2), strict=True)))
