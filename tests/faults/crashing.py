@@ -3,13 +3,24 @@
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
 
 from integrations.destinations.meta import Meta
-from webhooks import app
+from webhooks import app, settings
+from webhooks.cli import main
 from webhooks.jobs import Wake
+from webhooks.leases import Leases
+from webhooks.transport import Transport
+
+MOMENTS: dict[str, tuple[type, str]] = {
+    "claimed": (Leases, "open_attempts"),
+    "sending": (Transport, "send"),
+    "answered": (Leases, "close"),
+}
+"""Before which call a worker dies, once, if a file of the moment's name lies in the data folder."""
 
 
 def die() -> None:
@@ -30,10 +41,20 @@ def between_commit_and_wake() -> Flask:
     return made
 
 
-def worker_that_dies_of(order_id: str) -> None:
-    """A worker in which one order brings down the process, as a fault in a library's C code would."""
-    from webhooks.cli import main
+def _dies_before(kind: type, method: str, fuse: Path) -> None:
+    original = getattr(kind, method)
 
+    def deadly(*args: Any, **named: Any) -> Any:
+        if fuse.exists():
+            fuse.unlink()
+            die()
+        return original(*args, **named)
+
+    setattr(kind, method, deadly)
+
+
+def _dies_of(order_id: str) -> None:
+    """One order brings down the process each time, as a fault in a library's C code would."""
     build = Meta.build
 
     def deadly(self: Meta, deliveries: Any, *rest: Any) -> Any:
@@ -42,8 +63,11 @@ def worker_that_dies_of(order_id: str) -> None:
         return build(self, deliveries, *rest)
 
     setattr(Meta, "build", deadly)  # noqa: B010 - a method is replaced on purpose
-    main(["worker"])
 
 
 if __name__ == "__main__":
-    worker_that_dies_of(sys.argv[1])
+    for culprit in sys.argv[1:]:
+        _dies_of(culprit)
+    for moment, (kind, method) in MOMENTS.items():
+        _dies_before(kind, method, settings.load().data_dir / moment)
+    main(["worker"])

@@ -11,6 +11,7 @@ from itertools import count, permutations
 import pytest
 
 from tests.faults import orders
+from tests.faults.crashing import MOMENTS
 from tests.faults.injector import Injector
 from tests.faults.installation import OURS, SCALED, Changes, Installation, Kind, installed
 from tests.faults.judge import LATEST_SECONDS, Verdict, judge
@@ -83,6 +84,25 @@ def test_what_was_committed_before_a_crash_is_delivered() -> None:
     assert {(row["state"], row["ambiguous"]) for row in ledger} == {("delivered", False)}
     assert settled < 2 * float(SCALED["RELAY_SWEEP_SECONDS"]) + float(SCALED["RELAY_LEASE_SECONDS"])
     assert {answer.status for answer in again} == {200}, "the stores send again, and it is known"
+
+
+def test_a_worker_may_die_at_any_moment() -> None:
+    """What was not on the wire yet goes out once and beyond doubt, everything else at least once."""
+    expected = {"claimed": (1, False), "sending": (1, True), "answered": (2, True)}
+    assert expected.keys() == MOMENTS.keys()
+    seen = {}
+    changes = Changes(worker=("-m", "tests.faults.crashing"))
+    with installed("sqlite", changes=changes, RELAY_LEASE_SECONDS="1") as relay:
+        for number, moment in enumerate(MOMENTS):
+            (relay.home / moment).touch()
+            told = orders.place(number)[0]
+            assert at_once(relay.web_url, [told])[0].status == 200
+            assert relay.settle() < LATEST_SECONDS
+            assert not (relay.home / moment).exists(), "nobody died"
+            [row] = [row for row in relay.ledger() if row["order_id"] == told.order_id]
+            times = [one.event_id for one in relay.received()].count(told.order_id)
+            seen[moment] = (times, row["ambiguous"])
+    assert seen == expected
 
 
 def test_an_order_that_kills_its_worker_takes_no_other_with_it() -> None:
