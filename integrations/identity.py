@@ -84,7 +84,7 @@ def person(buyer: Buyer, rules: Rules) -> Person:
 
 def sha256(normalised: str) -> str:
     """Lower-case hexadecimal SHA-256 of the UTF-8 bytes; a text that is such a hash already is kept."""
-    if _DIGEST.fullmatch(normalised):
+    if _is_digest(normalised):
         return normalised
     return hashlib.sha256(normalised.encode("utf-8", "ignore")).hexdigest()
 
@@ -95,7 +95,7 @@ def sha256(normalised: str) -> str:
 def email(written: str, rules: Rules) -> str:
     """One address with a dotted domain, in lower case. A SHA-256 of one passes through."""
     address = _tidy(written).lower()
-    if _DIGEST.fullmatch(address):
+    if _is_digest(address):
         return address
     if len(address) > _MAX_EMAIL or not _EMAIL.fullmatch(address):
         return ""
@@ -112,13 +112,13 @@ def phone(written: str, order_country: str, rules: Rules) -> str:
     list. Extensions are dropped. A SHA-256 of a number passes through.
     """
     number = _tidy(written)
-    if _DIGEST.fullmatch(number.lower()):
-        return number.lower()
+    if _is_digest(lower := number.lower()):
+        return lower
     parsed = _parsed(number, order_country)
     if parsed is None or _is_placeholder(parsed):
         return ""
-    e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    return e164 if rules.phone_plus else e164.removeprefix("+")
+    digits = f"{parsed.country_code}{phonenumbers.national_significant_number(parsed)}"  # E.164
+    return f"+{digits}" if rules.phone_plus else digits
 
 
 def name(written: str, rules: Rules) -> str:
@@ -162,8 +162,8 @@ def region(written: str, order_country: str, rules: Rules) -> str:
 def postcode(written: str, order_country: str, rules: Rules) -> str:
     """A postal code. Leading zeros stay; five digits in the US unless it is wanted as written."""
     tidy = _ascii_digits(_tidy(unicodedata.normalize("NFKC", written)))
-    compact = re.sub(r"[^a-z0-9]", "", tidy.lower(), flags=re.ASCII)
-    if not compact.strip("0") or not any(sign.isdigit() for sign in compact):
+    compact = _NOT_ALPHANUMERIC.sub("", tidy.lower())
+    if not compact.strip("0") or compact.isalpha():
         return ""
     if rules.postcode == "as_written":
         return tidy
@@ -180,6 +180,8 @@ def country(written: str, rules: Rules) -> str:
 
 def birth_date(written: str) -> str:
     """YYYYMMDD of a date between 1900 and 2100; a date that could be read two ways is left out."""
+    if not written:
+        return ""
     tidy = _ascii_digits(_tidy(written))
     for pattern in _DATES:
         if match := pattern.match(tidy):
@@ -211,7 +213,10 @@ def public_ip(written: str) -> str:
         if address.scope_id is not None:
             return ""
         address = address.ipv4_mapped or address
-    return "" if any(address in network for network in _NOT_PUBLIC) else str(address)
+    number = int(address)
+    if any(number & mask == network for network, mask in _NOT_PUBLIC[address.version]):
+        return ""
+    return str(address)
 
 
 # --- tables ----------------------------------------------------------------------------------------------
@@ -238,15 +243,21 @@ _DATES = (
 )
 
 # RFC 6890 without the documentation networks, which no proxy writes and examples need.
-_NOT_PUBLIC = tuple(
+_NETWORKS = [
     ipaddress.ip_network(network)
     for network in (
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
         *("192.168.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
         *("::/127", "fc00::/7", "fe80::/10", "ff00::/8"),
     )
-)
+]
+_NOT_PUBLIC = {
+    version: [(int(one.network_address), int(one.netmask)) for one in _NETWORKS if one.version == version]
+    for version in (4, 6)
+}
+"""By version of the protocol: each network's address and mask, as numbers."""
 
+_ZEROS = re.compile(r"^00\s*")
 _NOT_ALPHANUMERIC = re.compile(r"[^A-Za-z0-9]+")
 _NOT_ALPHABETIC = re.compile(r"[^A-Za-z]+")
 
@@ -258,6 +269,8 @@ def _tidy(written: str) -> str:
     if written.isascii() and written.isprintable():
         return written.strip()  # most text; nothing in it could be composed or invisible
     composed = unicodedata.normalize("NFC", written)
+    if composed.isprintable():
+        return composed.strip()
     visible = (
         " " if sign in "\t\r\n" else sign
         for sign in composed
@@ -271,6 +284,8 @@ def _kept(text: str, kinds: str) -> str:
 
     Marks are the vowels of many scripts. Variation selectors are marks too, but belong to emoji.
     """
+    if text.isalpha():
+        return unicodedata.normalize("NFC", text)
     if text.isascii():
         return (_NOT_ALPHANUMERIC if "N" in kinds else _NOT_ALPHABETIC).sub("", text)
     kept = [
@@ -283,8 +298,12 @@ def _kept(text: str, kinds: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept))  # what stood between a letter and its accent is gone
 
 
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and _DIGEST.fullmatch(text) is not None
+
+
 def _ascii_digits(text: str) -> str:
-    return "".join(str(unicodedata.decimal(sign, sign)) for sign in text)
+    return text if text.isascii() else "".join(str(unicodedata.decimal(sign, sign)) for sign in text)
 
 
 def _calendar_day(year: int, month: int, day: int) -> str:
@@ -297,16 +316,18 @@ def _calendar_day(year: int, month: int, day: int) -> str:
 
 def _parsed(number: str, order_country: str) -> phonenumbers.PhoneNumber | None:
     """The number if its length is possible. 00 is read as + even where it is not how one dials abroad."""
-    plus = re.sub(r"^00\s*", "+", _ascii_digits(number))
-    for candidate in (number, plus):
-        try:
-            parsed = phonenumbers.parse(candidate, places.country(order_country) or None)
-        except phonenumbers.NumberParseException:
-            continue
-        reason = phonenumbers.is_possible_number_with_reason(parsed)
-        if reason == phonenumbers.ValidationResult.IS_POSSIBLE:
-            return parsed
-    return None
+    region = places.country(order_country) or None
+    found = _possible(number, region)
+    return _possible(_ZEROS.sub("+", _ascii_digits(number)), region) if found is None else found
+
+
+def _possible(number: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+    try:
+        parsed = phonenumbers.parse(number, region)
+    except phonenumbers.NumberParseException:
+        return None
+    reason = phonenumbers.is_possible_number_with_reason(parsed)
+    return parsed if reason == phonenumbers.ValidationResult.IS_POSSIBLE else None
 
 
 def _is_placeholder(parsed: phonenumbers.PhoneNumber) -> bool:

@@ -5,12 +5,16 @@ import unicodedata
 
 def country(written: str) -> str:
     """The ISO 3166-1 alpha-2 code, upper case, of a code or an English name; ``""`` when it is none."""
+    if written in _CODES:
+        return written
     key = _key(written)
     return key.upper() if key.upper() in _CODES else _COUNTRIES.get(key, "")
 
 
 def us_state(written: str) -> str:
     """The postal code, upper case, of a US state or territory; ``""`` when it is none."""
+    if written in _STATES:
+        return written
     key = _key(written)
     return key.upper() if key.upper() in _STATES else _STATE_NAMES.get(key, "")
 
