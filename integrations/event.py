@@ -6,8 +6,9 @@ parameters) is untrusted and bounded, and is only ever looked up by name.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -177,9 +178,9 @@ def item_id(line: Line, template: str = DEFAULT_ITEM_ID, *, country: str = "") -
     return _fill(template, lambda name: fields.get(name, ""), missing="")
 
 
-def _alternatives(template: str) -> Iterator[list[str]]:
-    for match in _PLACEHOLDER.finditer(template):
-        yield match[1].split("|")
+@cache  # templates come from the settings: a handful
+def _alternatives(template: str) -> list[list[str]]:
+    return [match[1].split("|") for match in _PLACEHOLDER.finditer(template)]
 
 
 def _check(template: str, known: Callable[[str], bool]) -> str:

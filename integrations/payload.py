@@ -33,4 +33,7 @@ def captured(event: Event, form: re.Pattern[str], *names: str) -> str:
 
 def filled(fields: dict[str, Any]) -> dict[str, Any]:
     """Without what is empty: an empty match key counts as a bad one. Zero and False are not empty."""
-    return {name: value for name, value in fields.items() if value not in ("", None, [], {})}
+    return {name: value for name, value in fields.items() if value or value not in _EMPTY}
+
+
+_EMPTY: tuple[object, ...] = ("", None, [], {})

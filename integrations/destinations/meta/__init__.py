@@ -6,13 +6,12 @@ deduplication, data processing options), Graph API error handling, and recorded 
 
 import hashlib
 import hmac
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from integrations import matching
+from integrations import fit, identity, matching
 from integrations.destination import (
     Account,
     Delivery,
@@ -24,13 +23,13 @@ from integrations.destination import (
     Summary,
 )
 from integrations.destinations.meta.answer import verdict
-from integrations.destinations.meta.payload import SOURCES, TOO_BROAD, filled, server_event, user_data
+from integrations.destinations.meta.payload import RULES, SOURCES, TOO_BROAD, server_event, user_data
 from integrations.event import DEFAULT_ITEM_ID, Event
+from integrations.payload import filled
 from integrations.setting import Setting
 
 DAY = 86_400
 MARGIN = 3_600  # one event past the limit takes the whole request with it
-AHEAD = 600  # the upper bound is not documented; a clock ten minutes ahead is wrong anyway
 
 
 class Meta(Destination):
@@ -111,18 +110,13 @@ class Meta(Destination):
         return (62 if event.origin == "pos" else 7) * DAY - MARGIN
 
     def unfit(self, event: Event, account: Account, now: int) -> Outcome | None:  # noqa: ARG002
-        """Consent first: of a person who said no, nothing else is looked at."""
-        if "denied" in (event.consent.ad_user_data, event.consent.ad_storage):
-            return Outcome("suppressed", "consent_denied", "the shopper declined advertising", spent=False)
-        if not event.value.is_finite() or event.value < 0:
-            return _refused("value", "a purchase's value cannot be negative")
-        if not re.fullmatch(r"[A-Z]{3}", event.currency):
-            return _refused("currency", "the currency is not a three-letter code")
-        if event.event_time > now + AHEAD:
-            return _refused("time_ahead", "the order's time lies in the future: check the shop's clock")
+        if no := fit.unfit(event, now):
+            return no
+        if identity.email(event.buyer.email, RULES):
+            return None  # enough by itself; most orders have one, and need not be hashed twice
         keys = user_data(event).keys()
         if any(keys <= broad for broad in TOO_BROAD):
-            return _refused("100/2804050", "the order tells too little of its buyer for Meta to match")
+            return fit.refused("100/2804050", "the order tells too little of its buyer for Meta to match")
         return None
 
     def build(self, deliveries: Sequence[Delivery], account: Account, now: int) -> Request:
@@ -160,7 +154,3 @@ class Meta(Destination):
     def match_keys(self, event: Event, account: Account) -> list[MatchKey]:  # noqa: ARG002
         """customer-information-parameters, in the order in which Meta lists them."""
         return matching.explain(event, user_data(event).keys(), SOURCES)
-
-
-def _refused(reason: str, detail: str) -> Outcome:
-    return Outcome("refused", reason, detail, spent=False)

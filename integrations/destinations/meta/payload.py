@@ -7,6 +7,7 @@ from typing import Any
 from integrations import identity, money
 from integrations.destination import Account, Delivery
 from integrations.event import Event, Line, Origin, item_id
+from integrations.payload import captured, filled
 
 # customer-information-parameters: e-mail only trimmed and lower-cased, digits of the phone with country code.
 RULES = identity.Rules(email="as_written", phone_plus=False, names="letters", places="letters")
@@ -87,7 +88,7 @@ def user_data(event: Event) -> dict[str, Any]:
         "client_ip_address": person.ip,
         "client_user_agent": person.user_agent,
         "fbc": _fbc(event),
-        "fbp": _cookie(event, "fbp", _FBP),
+        "fbp": captured(event, _FBP, "fbp"),
     }
     return filled({key: [identity.sha256(value)] for key, value in hashed.items() if value} | plain)
 
@@ -129,8 +130,8 @@ def _fbc(event: Event) -> str:
     The cookie normally holds the last click already. Only a visit that provably began afterwards, with
     another click, is news to it. The index is 1: no cookie is set here.
     """
-    cookie, click = _cookie(event, "fbc", _FBC), event.captured("fbclid")
-    if not _FBCLID.fullmatch(click):
+    cookie, click = captured(event, _FBC, "fbc"), captured(event, _FBCLID, "fbclid")
+    if not click:
         return cookie
     known = _FBC.fullmatch(cookie)
     if known and (
@@ -138,12 +139,6 @@ def _fbc(event: Event) -> str:
     ):
         return cookie
     return f"fb.1.{event.landing_at or event.event_time * 1000}.{click}"
-
-
-def _cookie(event: Event, name: str, form: re.Pattern[str]) -> str:
-    """A cookie that the storefront captured, if it has its form; none is ever made up: it joins strangers."""
-    value = event.captured(name)
-    return value if form.fullmatch(value) else ""
 
 
 def _processing(option: str) -> dict[str, Any]:
@@ -155,8 +150,3 @@ def _processing(option: str) -> dict[str, Any]:
         "data_processing_options_country": 0,
         "data_processing_options_state": 0,
     }
-
-
-def filled(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without what is empty: Meta takes an empty match key for a bad one. Zero is not empty."""
-    return {name: value for name, value in fields.items() if value not in ("", None, [], {})}
