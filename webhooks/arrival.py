@@ -135,7 +135,7 @@ class _Chunked:
                 break
             self._size += size
             self._at = first + size + 2
-        self._bound(data)
+            _bound(self._at - self._start - self._size)
         return None
 
     def _line_end(self, data: bytearray) -> int | None:
@@ -149,9 +149,11 @@ class _Chunked:
             return last_line_end + 4
         found = data.find(b"\r\n\r\n", last_line_end + 2)
         if found < 0:
-            self._bound(data)
+            _bound(len(data) - last_line_end)
         return found + 4 if found >= 0 else None
 
-    def _bound(self, data: bytearray) -> None:
-        if len(data) - self._start > self._limit + MAX_OVERHEAD:
-            raise Refused(413)
+
+def _bound(overhead: int) -> None:
+    """Each chunk costs us time: many tiny ones are an attack."""
+    if overhead > MAX_OVERHEAD:
+        raise Refused(413)
