@@ -64,7 +64,8 @@ class AttemptTold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryTold(msgspec.Struct, frozen=True, kw_only=True):
-    """An event's share of one account, with every attempt, the first one first."""
+    """An event's share of one account, with every attempt, the first one first. ``confirm_at``: it was only
+    accepted yet, and this is when its destination is asked next what became of it."""
 
     id: int
     event: int
@@ -83,6 +84,7 @@ class DeliveryTold(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
     delivered_at: int | None
     trace: str
+    confirm_at: int | None
     confirmed: str
     tries: tuple[AttemptTold, ...] = ()
 

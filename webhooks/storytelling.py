@@ -78,6 +78,8 @@ def _state(one: DeliveryTold, now: int) -> str:
             trace = f" (trace {one.trace})" if one.trace else ""
             on = f" on attempt {number}" if number else ""
             later = f"; asked later: {one.confirmed}{why}" if one.confirmed else ""
+            if one.confirm_at is not None:
+                later = f"; accepted only, what became of it is asked at {moment(one.confirm_at)}"
             return f"delivered at {moment(one.delivered_at)}{on} as event_id {one.event_id}{trace}{later}"
         case "due" if one.in_flight:
             return f"being sent now as event_id {one.event_id}"

@@ -19,8 +19,10 @@ from webhooks import settings
 from webhooks.clock import HOUR, MINUTE, now_ms
 from webhooks.confirming import CALLS, FIRST_LOOK, GIVE_UP, confirm_due
 from webhooks.delivery import Drain
+from webhooks.questions import Questions
 from webhooks.relay import Relay
 from webhooks.schema import deliveries
+from webhooks.storytelling import tell
 from webhooks.sweep import Sweep
 from webhooks.tokens import Tokens
 from webhooks.transport import Transport
@@ -68,6 +70,12 @@ def later(relay: Relay, milliseconds: int) -> None:
     with relay.database.write() as db:
         waiting = update(deliveries).where(deliveries.c.confirm_at.is_not(None))
         db.execute(waiting.values(delivered_at=long_ago, confirm_at=now_ms() - 1))
+
+
+def story(relay: Relay) -> str:
+    """How the delivery of the only order is told to people."""
+    told = Questions(relay.database).story("shopify", str(one(relay)["order_id"]))
+    return next(text for chapter in tell(told, {}, now_ms()) for text, _ in chapter.lines if "meta:" in text)
 
 
 def one(relay: Relay) -> Any:
@@ -198,6 +206,20 @@ def test_an_account_that_is_gone_ends_as_unknown(
     confirm_due(bare, asking)
     assert (registry.asked, one(bare)["confirmed"]) == ([], "unknown")
     bare.close()
+
+
+def test_the_story_tells_acceptance_from_processing(
+    registry: Registry, relay: Relay, drain: Drain, asking: Tokens, pixel: Pixel, orders: Any
+) -> None:
+    orders(1)
+    drain.run(5)
+    assert "accepted only, what became of it is asked at" in story(relay)
+    registry.says = {"state": "refused", "reason": "NO_CONSENT", "detail": "of 1 events: NO_CONSENT (1)"}
+    later(relay, FIRST_LOOK)
+    confirm_due(relay, asking)
+    assert "delivered at" in story(relay)
+    assert "asked later: NO_CONSENT" in story(relay)
+    assert "of 1 events" in story(relay)
 
 
 def test_two_sweepers_ask_once(
