@@ -120,10 +120,10 @@ def test_an_order_that_kills_its_worker_takes_no_other_with_it() -> None:
     assert received == ledger.keys()
 
 
-def test_a_deploy_loses_nothing_and_costs_no_attempt(database: Kind) -> None:
+def test_a_deploy_loses_nothing_and_costs_no_attempt() -> None:
     """SIGTERM to every process at once, in the middle of calls that take a while."""
     slow = Changes(delays=(0.3, 1.0))
-    with installed(database, changes=slow, RELAY_LEASE_SECONDS=UNHURRIED) as relay:
+    with installed("postgresql", changes=slow, RELAY_LEASE_SECONDS=UNHURRIED) as relay:
         load = load_on(relay, rate=40, seconds=5)
         time.sleep(2.5)
         took = relay.fleet.stop(OURS)
