@@ -28,6 +28,7 @@ from integrations.destinations.google.credentials import API_BASE, read_token, t
 from integrations.destinations.google.payload import (
     SOURCES,
     ad_identifiers,
+    buyer,
     ingested_event,
     known,
     user_identifiers,
@@ -130,7 +131,7 @@ class Google(Destination):
         if event.origin == "pos":
             why = "a website's conversion action takes no sale at a till"
             return Outcome("suppressed", "at_a_till", why, spent=False)
-        if not ad_identifiers(event) and not any(user_identifiers(event)):
+        if not ad_identifiers(event) and not any(user_identifiers(buyer(event))):
             why = "the order tells too little of its buyer for Google to match"
             return fit.refused("NO_IDENTIFIERS_PROVIDED", why)
         return None
@@ -151,10 +152,9 @@ class Google(Destination):
 
     def check(self, account: Account, now: int) -> Request:
         """An invented order that Google checks in full and does not count."""
-        buyer = Buyer(email="check@example.com")
         event = Event(
             store="check", shop="check", key="check", order_id="check", event_time=now,
-            value=Decimal(0), currency="USD", buyer=buyer,
+            value=Decimal(0), currency="USD", buyer=Buyer(email="check@example.com"),
         )  # fmt: skip
         delivery = Delivery(event, "purchase-relay-check")
         return _ingest([ingested_event(delivery, account)], account, validateOnly=True)

@@ -42,7 +42,7 @@ _CONSENT: Mapping[ConsentState, str] = {"granted": "CONSENT_GRANTED", "denied": 
 
 def ingested_event(delivery: Delivery, account: Account) -> dict[str, Any]:
     """One element of the request's ``events``. Empty text is an error: what is unknown is left out."""
-    event = delivery.event
+    event, person = delivery.event, buyer(delivery.event)
     return filled(
         {
             "transactionId": delivery.event_id,
@@ -50,9 +50,9 @@ def ingested_event(delivery: Delivery, account: Account) -> dict[str, Any]:
             "eventSource": "WEB",  # the conversion action is a website's, whoever typed the order
             "currency": event.currency,
             "conversionValue": money.number(event.value),
-            "userData": filled({"userIdentifiers": list(user_identifiers(event))}),
+            "userData": filled({"userIdentifiers": list(user_identifiers(person))}),
             "adIdentifiers": ad_identifiers(event),
-            "eventDeviceInfo": device(event),
+            "eventDeviceInfo": _device(person),
             "consent": _consent(event.consent),
             "cartData": _cart(event, account),
         }
@@ -61,13 +61,18 @@ def ingested_event(delivery: Delivery, account: Account) -> dict[str, Any]:
 
 def known(event: Event) -> frozenset[str]:
     """The match keys that the event carries."""
-    kinds = (key for identifier in user_identifiers(event) for key in identifier)
-    return frozenset((*kinds, *ad_identifiers(event), *device(event)))
+    person = buyer(event)
+    kinds = (key for identifier in user_identifiers(person) for key in identifier)
+    return frozenset((*kinds, *ad_identifiers(event), *_device(person)))
 
 
-def user_identifiers(event: Event) -> Iterator[dict[str, Any]]:
+def buyer(event: Event) -> identity.Person:
+    """The buyer under Google's rules."""
+    return identity.person(event.buyer, RULES)
+
+
+def user_identifiers(person: identity.Person) -> Iterator[dict[str, Any]]:
     """What is known of the buyer, one kind each. An address needs all of its four parts."""
-    person = identity.person(event.buyer, RULES)
     if person.email:
         yield {"emailAddress": identity.sha256(person.email)}
     if person.phone:
@@ -98,9 +103,7 @@ def ad_identifiers(event: Event) -> dict[str, Any]:
     return {}
 
 
-def device(event: Event) -> dict[str, Any]:
-    """The shopper's browser."""
-    person = identity.person(event.buyer, RULES)
+def _device(person: identity.Person) -> dict[str, Any]:
     return filled({"userAgent": person.user_agent, "ipAddress": person.ip})
 
 
