@@ -9,6 +9,7 @@ import hashlib
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Iterator
 from datetime import date
 from typing import Literal
 
@@ -257,7 +258,6 @@ _NOT_PUBLIC = {
 }
 """By version of the protocol: each network's address and mask, as numbers."""
 
-_ZEROS = re.compile(r"^00\s*")
 _NOT_ALPHANUMERIC = re.compile(r"[^A-Za-z0-9]+")
 _NOT_ALPHABETIC = re.compile(r"[^A-Za-z]+")
 
@@ -315,10 +315,36 @@ def _calendar_day(year: int, month: int, day: int) -> str:
 
 
 def _parsed(number: str, order_country: str) -> phonenumbers.PhoneNumber | None:
-    """The number if its length is possible. 00 is read as + even where it is not how one dials abroad."""
+    """The number if its length is possible; of several readings the first that its country's plan has."""
     region = places.country(order_country) or None
-    found = _possible(number, region)
-    return _possible(_ZEROS.sub("+", _ascii_digits(number)), region) if found is None else found
+    readings = [found for one in _readings(number, region) if (found := _possible(one, region))]
+    if len(readings) > 1:
+        return next(filter(phonenumbers.is_valid_number, readings), readings[0])
+    return readings[0] if readings else None
+
+
+def _readings(number: str, region: str | None) -> Iterator[str]:
+    """The number in the ways that it may be meant, the likeliest first.
+
+    00 is a plus even where one dials otherwise abroad. Where national numbers begin with 0, one that begins
+    with the country's own code lacks its plus. A 0 in brackets goes when the number is dialled from abroad.
+    """
+    if number.startswith("+"):
+        yield number
+        if "(0)" in number:
+            yield number.replace("(0)", "")
+        return
+    digits = _ascii_digits(number)
+    if digits.startswith("00"):
+        yield f"+{digits[2:]}"
+    elif region and _lacks_plus(digits, region):
+        yield f"+{digits}"
+    yield number
+
+
+def _lacks_plus(digits: str, region: str) -> bool:
+    code = phonenumbers.country_code_for_region(region)
+    return digits.startswith(str(code)) and phonenumbers.ndd_prefix_for_region(region, True) == "0"
 
 
 def _possible(number: str, region: str | None) -> phonenumbers.PhoneNumber | None:
@@ -333,4 +359,5 @@ def _possible(number: str, region: str | None) -> phonenumbers.PhoneNumber | Non
 def _is_placeholder(parsed: phonenumbers.PhoneNumber) -> bool:
     """0000000000, 1111111111, 123456789: typed to get past a form."""
     digits = phonenumbers.national_significant_number(parsed)
-    return len(set(digits)) == 1 or digits in "1234567890"
+    is_row = digits in "1234567890" and not phonenumbers.is_valid_number(parsed)  # 01 23 45 67 89 is Paris
+    return is_row or len(set(digits)) == 1

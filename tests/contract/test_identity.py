@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import phonenumbers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrations import identity
+from integrations import identity, places
 from integrations.destinations.google.payload import RULES as GOOGLE
 from integrations.event import Buyer
 from integrations.identity import Rules
@@ -142,6 +143,17 @@ def test_tags_can_be_removed_for_every_domain() -> None:
         ("ph", "1234567890", "US", ""),
         ("ph", "06-12345678", "Netherlands", "31612345678"),
         ("ph", "+" * 300, "US", ""),
+        ("ph", "4915112345678", "DE", "4915112345678"),  # its plus got lost
+        ("ph", "62 812 345 678", "ID", "62812345678"),
+        ("ph", "0049 151 12345678", "AT", "4915112345678"),
+        ("ph", "0061 412 345 678", "AU", "61412345678"),  # whose own way abroad is 0011
+        ("ph", "0011 61 412 345 678", "AU", "61412345678"),
+        ("ph", "0081-90-1234-5678", "JP", "819012345678"),
+        ("ph", "001 65 9123 4567", "SG", "6591234567"),
+        ("ph", "+57 (0)321 1234567", "CO", "573211234567"),
+        ("ph", "+39 (0)6 1234 5678", "IT", "390612345678"),  # here the zero is dialled from abroad, too
+        ("ph", "01 23 45 67 89", "FR", "33123456789"),  # a row, and a number in Paris
+        ("ph", "0123456789", "DE", ""),
         ("fn", "Anna ❤️", "", "anna"),
         ("fn", "❤️", "", ""),
         ("fn", "-", "", ""),
@@ -174,6 +186,21 @@ def test_tags_can_be_removed_for_every_domain() -> None:
 )
 def test_edges(field: str, written: str, country: str, expected: str) -> None:
     assert FIELDS[field](written, country, META) == expected
+
+
+_KINDS = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE)
+_FORMATS = phonenumbers.PhoneNumberFormat
+
+
+@pytest.mark.parametrize("region", sorted(filter(places.country, phonenumbers.SUPPORTED_REGIONS)))
+def test_a_number_of_every_country_in_every_way_of_writing_it(region: str) -> None:
+    for number in filter(None, (phonenumbers.example_number_for_type(region, kind) for kind in _KINDS)):
+        abroad = phonenumbers.format_number(number, _FORMATS.E164)
+        ways = [
+            phonenumbers.format_number(number, form) for form in (_FORMATS.NATIONAL, _FORMATS.INTERNATIONAL)
+        ]
+        ways += [abroad, abroad[1:], f"00{abroad[1:]}"]
+        assert {way: identity.phone(way, region, GOOGLE) for way in ways} == dict.fromkeys(ways, abroad)
 
 
 @pytest.mark.parametrize(
