@@ -168,14 +168,14 @@ def postcode(written: str, order_country: str, rules: Rules) -> str:
         return ""
     if rules.postcode == "as_written":
         return tidy
-    if places.country(order_country) != "US":
+    if places.country(order_country) not in _ZIP_CODES:
         return compact
     return compact[:5] if re.match(r"[0-9]{5}", compact) else ""
 
 
 def country(written: str, rules: Rules) -> str:
-    """The two-letter code of ISO 3166-1, from a code or an English name."""
-    code = places.country(written)
+    """The two-letter code of ISO 3166-1, from a code or a usual name."""
+    code = "" if _tidy(written).lower() in _NO_NAME else places.country(written)  # n/a is not Namibia
     return code.lower() if rules.country == "lower" else code
 
 
@@ -226,6 +226,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_EMAIL = 254
 _EMAIL = re.compile(r"""[^\s@,;:<>()"\[\]\\]+@(?:[^\s@,;:<>()"\[\]\\.]+\.)+[^\s@,;:<>()"\[\]\\.]{2,}""")
 _GOOGLE_DOMAINS = frozenset({"gmail.com", "googlemail.com"})
+_ZIP_CODES = frozenset({"US", "AS", "FM", "GU", "MH", "MP", "PR", "PW", "VI"})  # whom the USPS serves
 _NO_NAME = frozenset({"n/a", "undefined", "null", "none"})
 _NO_ID = frozenset({"", "0", "-", ".", "n/a", "undefined", "null", "none", "nan"})
 _GENDERS = {

@@ -4,7 +4,7 @@ import unicodedata
 
 
 def country(written: str) -> str:
-    """The ISO 3166-1 alpha-2 code, upper case, of a code or an English name; ``""`` when it is none."""
+    """The ISO 3166-1 alpha-2 code, upper case, of a code or a usual name; ``""`` when it is none."""
     if written in _CODES:
         return written
     key = _key(written)
@@ -306,6 +306,27 @@ _ALIASES = {
     "Congo": "CG",
     "Macau": "MO",
     "UAE": "AE",
+    "Republic of Ireland": "IE",
+    "Burma": "MM",
+    "Hong Kong SAR": "HK",
+    "Macao SAR": "MO",
+    # as those who live there write it
+    "Deutschland": "DE",
+    "Österreich": "AT",
+    "Schweiz": "CH",
+    "Suisse": "CH",
+    "Svizzera": "CH",
+    "España": "ES",
+    "Italia": "IT",
+    "Nederland": "NL",
+    "België": "BE",
+    "Belgique": "BE",
+    "Brasil": "BR",
+    "Polska": "PL",
+    "Sverige": "SE",
+    "Norge": "NO",
+    "Danmark": "DK",
+    "Suomi": "FI",
 }
 
 # USPS Publication 28, appendix B: states, the district, territories, armed forces.

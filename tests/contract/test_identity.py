@@ -169,10 +169,14 @@ def test_tags_can_be_removed_for_every_domain() -> None:
         ("zp", "2108", "US", ""),  # a spreadsheet ate the zero
         ("zp", "941**", "US", ""),  # redacted
         ("zp", "00000", "US", ""),
+        ("zp", "00901-1234", "PR", "00901"),
         ("zp", "〒１００－０００１", "JP", "1000001"),
         ("zp", "N/A", "GB", ""),
         ("country", "Côte d’Ivoire", "", "ci"),
         ("country", "Atlantis", "", ""),
+        ("country", "n/a", "", ""),  # not Namibia
+        ("country", "NA", "", "na"),
+        ("country", "Österreich", "", "at"),
         ("db", "03/04/1997", "", ""),  # March or April
         ("db", "16/02/1997", "", "19970216"),
         ("db", "02/16/1997", "", "19970216"),
