@@ -8,25 +8,22 @@ from collections.abc import Mapping
 
 from integrations.event import Consent, ConsentState
 
-_NAMES = ("marketing_consent", "_marketing_consent", "ad_consent", "_ad_consent")
+NAMES = ("marketing_consent", "_marketing_consent", "ad_consent", "_ad_consent")
+"""Under which the storefront hands it on, the first that is an answer counts."""
 
 _WORDS: Mapping[str, ConsentState] = {
-    "granted": "granted",
-    "yes": "granted",
-    "true": "granted",
-    "1": "granted",
-    "allow": "granted",
-    "denied": "denied",
-    "no": "denied",
-    "false": "denied",
-    "0": "denied",
-    "deny": "denied",
+    **dict.fromkeys(("granted", "yes", "true", "1", "on", "allow", "allowed"), "granted"),
+    **dict.fromkeys(("accept", "accepted"), "granted"),
+    **dict.fromkeys(("denied", "no", "false", "0", "off", "deny", "disallowed"), "denied"),
+    **dict.fromkeys(
+        ("decline", "declined", "reject", "rejected", "refused", "revoked", "withdrawn"), "denied"
+    ),
 }
 
 
 def from_attributes(attributes: Mapping[str, str]) -> Consent:
     """The explicit answer among the storefront's attributes; unknown when there is none."""
-    for name in _NAMES:
+    for name in NAMES:
         if state := _WORDS.get(attributes.get(name, "").lower(), ""):
             return Consent(
                 ad_storage=state,
