@@ -321,10 +321,19 @@ def test_a_renewal_has_nobodys_browser() -> None:
         "event_source_url": "https://a.example/",
     }
     event = read(sample(RENEWAL, {"metadata": metadata}), renewals="send")
-    assert (event.buyer.ip, event.buyer.user_agent, event.page_url) == ("", "", "")
+    assert (event.buyer.ip, event.buyer.user_agent, event.page_url, event.attributes) == ("", "", "", {})
     event = read(sample(FIRST_INVOICE, {"metadata": metadata}), flow="invoice")
     assert (event.buyer.ip, event.buyer.user_agent) == ("203.0.113.25", "Mozilla/5.0")
     assert event.page_url == "https://a.example/"
+
+
+def test_a_renewal_keeps_a_denial_but_no_stale_click() -> None:
+    metadata = {"_fbc": "fb.1.1764100000000.IwAR2-click", "marketing_consent": "denied"}
+    subscription = {"parent": {"subscription_details": {"metadata": metadata}}}
+    event = read(sample(RENEWAL, subscription), renewals="send")
+    assert (event.attributes, event.consent.ad_user_data) == ({}, "denied")
+    first = read(sample(FIRST_INVOICE, subscription), flow="invoice")
+    assert first.captured("fbc") == metadata["_fbc"]
 
 
 @pytest.mark.parametrize("names", [("client_ip_address", "client_user_agent"), ("client_ip", "user_agent")])

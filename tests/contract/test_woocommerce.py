@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from integrations import consent
 from integrations.event import Event, check_event_id, encode, event_id
 from integrations.setting import Secret
 from integrations.signing import digest
@@ -229,6 +230,39 @@ def test_what_the_storefront_noted_of_the_visit() -> None:
     assert event.buyer.user_agent == "Mozilla/5.0 (noted)"
     assert event.page_url == "https://shop.example.com/checkout/"
     assert event.landing == {"fbclid": "x"}
+
+
+@pytest.mark.parametrize("name", consent.NAMES)
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("1", "granted"),
+        ("", "denied"),
+        (False, "denied"),
+        (" Deny ", "denied"),
+        ({"ads": True}, ""),
+        ("?", ""),
+    ],
+    ids=str,
+)
+def test_a_no_is_kept_as_an_empty_text(name: str, value: object, expected: str) -> None:
+    """PHP's false: what wp_has_consent() answers, and WooCommerce hands on as ``""``."""
+    event = read(paid(meta_data=[{"id": 1, "key": name, "value": value}]))
+    assert event.consent.ad_user_data == expected
+    assert read(paid(meta_data=[])).consent.ad_user_data == ""
+
+
+def test_a_renewal_keeps_a_denial_but_no_stale_click() -> None:
+    noted = {
+        "_subscription_renewal": "31",
+        "_fbc": "fb.1.1732250001000.IwAR2-testclick",
+        "_marketing_consent": "",
+        "_wc_order_attribution_session_entry": "https://shop.example.com/?gclid=x",
+    }
+    fields = [{"key": key, "value": value} for key, value in noted.items()]
+    event = read(paid(meta_data=fields), renewals="send")
+    assert (event.attributes, event.landing, event.landing_at) == ({}, {}, None)
+    assert event.consent.ad_user_data == "denied"
 
 
 def test_no_hook_comes_twice() -> None:

@@ -70,7 +70,8 @@ def read_sale(body: dict[str, Any], found: dict[str, Any], kind: Kind, shop: Sho
         currency=currency,
         origin=sale.origin,
         names={name: written for name, written in sale.names.items() if written},
-        attributes=attributes,
+        # A renewal has those of its subscription, whose clicks and ids are the first sale's.
+        attributes={} if sale.origin == "renewal" else attributes,
         page_url=page(_first([attributes], *_PAGE)) if sale.origin == "web" else "",
         lines=tuple(_lines(sale.lines, currency)),
         buyer=_buyer(sale, id_of(found.get("customer")), attributes),

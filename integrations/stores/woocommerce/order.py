@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from integrations import money
-from integrations.consent import from_attributes
+from integrations import consent, money
 from integrations.event import Buyer, Event, Line, Origin
 from integrations.store import Malformed, Shop
 from integrations.untrusted import integer, moment, page, pairs, query, record, records, text
@@ -30,12 +29,15 @@ def purchase(order: Mapping[str, Any], order_id: str, shop: Shop) -> Event:
     """The sale that a paid order is. Raises `Malformed` without a total, a currency or a time."""
     value, currency = _value(order, order_id)
     meta = _meta(order)
+    origin = _origin(order, meta, shop)
     attributes = _without_keys(
         {name: written for name, written in meta.items() if not name.startswith(_ATTRIBUTION)}
     )
     entry = meta.get(f"{_ATTRIBUTION}session_entry", "")
     landing = _without_keys(query(entry))
-    origin = _origin(order, meta, shop)
+    allowed = consent.from_attributes(attributes)
+    if origin == "renewal":  # it copies the fields of the first order, whose clicks and ids are not its own
+        attributes, landing = {}, {}
     number = text(order.get("number"), 100)
     return Event(
         store=shop.store,
@@ -55,7 +57,7 @@ def purchase(order: Mapping[str, Any], order_id: str, shop: Shop) -> Event:
         referrer=page(meta.get(f"{_ATTRIBUTION}referrer", "")),
         lines=_lines(order, currency),
         buyer=_buyer(order, meta, origin),
-        consent=from_attributes(attributes),
+        consent=allowed,
         discount_codes=_discount_codes(order),
     )
 
@@ -146,7 +148,13 @@ def _utc(order: Mapping[str, Any], name: str) -> int | None:
 
 def _meta(order: Mapping[str, Any]) -> dict[str, str]:
     fields = records(order.get("meta_data"))
-    return pairs(((field.get("key"), field.get("value")) for field in fields), _META_LIMIT)
+    return pairs(((field.get("key"), _told(field)) for field in fields), _META_LIMIT)
+
+
+def _told(field: Mapping[str, Any]) -> object:
+    """WordPress keeps a false as ``""``: an answer about consent that is there and empty is a no."""
+    key, value = field.get("key"), field.get("value")
+    return "0" if key in consent.NAMES and value in ("", False) else value
 
 
 def _without_keys(found: Mapping[str, str]) -> dict[str, str]:
