@@ -173,18 +173,18 @@ def item_id(line: Line, template: str = DEFAULT_ITEM_ID, *, country: str = "") -
         "sku": line.sku,
         "country": country,
     }
-    if not all(any(fields.get(name) for name in group) for group in _alternatives(template)):
-        return ""
-    return _fill(template, lambda name: fields.get(name, ""), missing="")
+    return _fill(template, lambda name: fields.get(name, ""), missing=None)
 
 
 @cache  # templates come from the settings: a handful
-def _alternatives(template: str) -> list[list[str]]:
-    return [match[1].split("|") for match in _PLACEHOLDER.finditer(template)]
+def _pieces(template: str) -> tuple[list[str], list[list[str]]]:
+    """The text around the placeholders (one piece more than these), and the names that each may have."""
+    pieces = _PLACEHOLDER.split(template)
+    return pieces[::2], [names.split("|") for names in pieces[1::2]]
 
 
 def _check(template: str, known: Callable[[str], bool]) -> str:
-    names = [name for group in _alternatives(template) for name in group]
+    names = [name for group in _pieces(template)[1] for name in group]
     if not names:
         raise BadTemplate(f"{template!r} has no placeholder, so every order would get the same id")
     for name in names:
@@ -193,8 +193,13 @@ def _check(template: str, known: Callable[[str], bool]) -> str:
     return template
 
 
-def _fill(template: str, look_up: Callable[[str], str], *, missing: str) -> str:
-    def value(match: re.Match[str]) -> str:
-        return next((found for name in match[1].split("|") if (found := look_up(name))), missing)
-
-    return _PLACEHOLDER.sub(value, template)
+def _fill(template: str, look_up: Callable[[str], str], *, missing: str | None) -> str:
+    """The template with its placeholders filled; ``""`` if one has no value and there is no substitute."""
+    texts, groups = _pieces(template)
+    written = texts[0]
+    for names, text in zip(groups, texts[1:], strict=True):
+        value = next(filter(None, map(look_up, names)), missing)
+        if value is None:
+            return ""
+        written += value + text
+    return written

@@ -104,6 +104,8 @@ def pairs(items: Iterable[tuple[object, object]], limit: int = MAX_PAIRS) -> dic
 
 def query(url: str) -> dict[str, str]:
     """The query parameters of an address or a path."""
+    if "?" not in url:
+        return {}
     try:
         return pairs(parse_qsl(urlsplit(url).query, max_num_fields=MAX_PAIRS))
     except ValueError:
@@ -112,6 +114,8 @@ def query(url: str) -> dict[str, str]:
 
 def page(url: str) -> str:
     """Scheme, host and path of an https or http address; ``""`` for anything else. Never the query."""
+    if not url:
+        return ""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

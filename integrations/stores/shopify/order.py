@@ -46,14 +46,19 @@ _LANDING_CUT = 255
 
 _ZERO = Decimal(0)
 
+_ID = re.compile(r"[1-9][0-9]*", re.ASCII)
+_COUNTRY = re.compile(r"[A-Z]{2}")
+# The paths of the thank-you and the order status page hold the key that opens them.
+_PRIVATE_PATH = re.compile(r"/(?:orders|checkouts)/.*", re.DOTALL)
+
 
 def identify(body: dict[str, Any]) -> str:
     """The order's id as decimal text, or `Malformed` if the body is none: topics are not signed."""
     gid = text(body.get("admin_graphql_api_id"))
-    if (gid and not gid.startswith("gid://shopify/Order/")) or not _FOREIGN.isdisjoint(body):
+    if (gid and not gid.startswith("gid://shopify/Order/")) or not body.keys().isdisjoint(_FOREIGN):
         raise Malformed("the body is not an order, though its topic says so")
     order_id = text(body.get("id"), 30)
-    if not re.fullmatch(r"[1-9][0-9]*", order_id, re.ASCII):
+    if not _ID.fullmatch(order_id):
         raise Malformed("the order has no id")
     if "total_price" not in body and "total_price_set" not in body:
         raise Malformed(
@@ -64,7 +69,8 @@ def identify(body: dict[str, Any]) -> str:
 
 def check_sale(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> None:
     """Raises `NotAnEvent` with the first reason why this order does not count, or not yet."""
-    options, origin = shop.options, _origin(body, shop)
+    options, source = shop.options, _source(body)
+    origin = _origin(body, shop)
     status = text(body.get("financial_status"), 40).lower()
     unpaid = options["trigger"] == "paid" and status not in _PAID
     unlisted = origin == "api" and not _listed(body, shop, "api_apps")
@@ -80,7 +86,7 @@ def check_sale(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> N
         (origin == "pos" and options["pos"] == "skip", "pos_order", "it was sold at a till"),
         (origin == "staff" and options["drafts"] == "skip", "draft_order", "it was made by staff"),
         (origin == "renewal" and options["renewals"] == "skip", "renewal", "a subscription made it"),
-        (unlisted, "unlisted_app", f"made by {_source(body)!r}, which neither api_apps nor web_apps names"),
+        (unlisted, "unlisted_app", f"made by {source!r}, which neither api_apps nor web_apps names"),
     )
     for applies, reason, detail in verdicts:
         if applies:
@@ -260,7 +266,7 @@ def _buyer(body: dict[str, Any], origin: Origin) -> Buyer:
         city=text(address.get("city")),
         region=first(code, province) if country == "US" else first(province, code),
         postcode=text(address.get("zip")),
-        country=country if re.fullmatch(r"[A-Z]{2}", country) else "",
+        country=country if _COUNTRY.fullmatch(country) else "",
         customer_id=text(customer.get("id")),
         ip=first(body.get("browser_ip"), client.get("browser_ip")) if shoppers else "",
         user_agent=text(client.get("user_agent")) if shoppers else "",
@@ -307,5 +313,4 @@ def _landing(site: str) -> dict[str, str]:
 def _page_url(attributes: dict[str, str]) -> str:
     names = ("event_source_url", "_event_source_url", "page_url", "_page_url")
     page = untrusted.page(first(*(attributes.get(name) for name in names)))
-    # The paths of the thank-you and the order status page hold the key that opens them.
-    return re.sub(r"/(?:orders|checkouts)/.*", "/", page, flags=re.DOTALL)
+    return _PRIVATE_PATH.sub("/", page)
