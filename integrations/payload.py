@@ -14,7 +14,7 @@ PAGE_URL = Setting(
     pattern=r"https://[^\s?#]+",
     example="https://shop.example.com/",
 )
-"""For destinations that take no website event without a page. Only its owner may say it: never guessed."""
+"""For destinations that want a page with every website event. Only its owner may say it: never guessed."""
 
 
 def page_url(event: Event, account: Account) -> str:

@@ -216,6 +216,15 @@ def test_source(origin: Any, source: str) -> None:
     assert ("event_source_url" in built) == ("referrer_url" in built) == (source == "website")
 
 
+def test_the_owner_may_name_the_page_of_orders_that_name_none() -> None:
+    """server-event#event-source-url: required of a website's events."""
+    nameless, page = msgspec.structs.replace(FULL, page_url=""), "https://www.example.org/"
+    assert "event_source_url" not in _event(nameless)
+    assert _event(nameless, page_url=page)["event_source_url"] == page
+    assert _event(FULL, page_url=page)["event_source_url"] == FULL.page_url
+    assert "event_source_url" not in _event(msgspec.structs.replace(nameless, origin="api"), page_url=page)
+
+
 def test_catalogue_ids_follow_the_template() -> None:
     custom = _event(FULL, item_id="shopify_{country}_{product_id}_{variant_id}")["custom_data"]
     assert custom["content_ids"] == ["shopify_US_801_901", "shopify_US_802_902"]

@@ -248,8 +248,10 @@ def _warnings(event: Mapping[str, Any]) -> list[str]:
     """Invented: Meta takes these events, and shows such things in its Events Manager later."""
     person = event["user_data"]
     found = [f"{key} has not the form of the cookie" for key in ("fbc", "fbp") if not _is_cookie(person, key)]
-    if event["action_source"] == "website" and "client_user_agent" not in person:
-        found.append("client_user_agent is missing for a website event")
+    if event["action_source"] == "website":
+        named = {*person, *event}
+        wanted = ("client_user_agent", "event_source_url")  # both are documented as required
+        found += [f"{key} is missing for a website event" for key in wanted if key not in named]
     return found
 
 

@@ -25,7 +25,7 @@ from integrations.destination import (
 from integrations.destinations.meta.answer import verdict
 from integrations.destinations.meta.payload import RULES, SOURCES, TOO_BROAD, server_event, user_data
 from integrations.event import DEFAULT_ITEM_ID, Event
-from integrations.payload import filled
+from integrations.payload import PAGE_URL, filled
 from integrations.setting import Setting
 
 DAY = 86_400
@@ -63,6 +63,10 @@ class Meta(Destination):
             example="v26.0",
         ),
         Setting("app_secret", "The app's secret, if the app demands a proof with every call", secret=True),
+        msgspec.structs.replace(
+            PAGE_URL,
+            help="Your shop's address, on a domain verified at Meta: the page of web orders that name none",
+        ),
         Setting("item_id", "Template of a line's id in your catalogue", "item_id", default=DEFAULT_ITEM_ID),
         Setting(
             "content_type",

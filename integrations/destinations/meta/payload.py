@@ -7,7 +7,7 @@ from typing import Any
 from integrations import identity, money
 from integrations.destination import Account, Delivery
 from integrations.event import Event, Line, Origin, item_id
-from integrations.payload import captured, filled
+from integrations.payload import captured, filled, page_url
 
 # customer-information-parameters: e-mail only trimmed and lower-cased, digits of the phone with country code.
 RULES = identity.Rules(email="as_written", phone_plus=False, names="letters", places="letters")
@@ -59,7 +59,7 @@ def server_event(delivery: Delivery, account: Account) -> dict[str, Any]:
             "event_time": event.event_time,
             "event_id": delivery.event_id,
             "action_source": source,
-            "event_source_url": event.page_url if on_site else "",
+            "event_source_url": page_url(event, account) if on_site else "",
             "referrer_url": event.referrer if on_site else "",
             "user_data": user_data(event),
             "custom_data": _custom_data(event, account),
