@@ -109,6 +109,11 @@ ALARMS = {
     "legacy_api": ({"order": {"id": 25, "status": "processing"}}, True, "Integration v3"),
     "empty": ({}, True, "Integration v3"),
     "no_status": ({"id": 25}, False, "no status"),
+    "wc_v1": (
+        {"id": 25, "status": "processing", "total": "1.00", "currency": "EUR", "date_paid": "2026-11-22"},
+        True,
+        "Integration v3",
+    ),
 }
 
 
@@ -141,6 +146,39 @@ def test_a_payment_date_alone_is_no_sale(status: str) -> None:
     with pytest.raises(NotAnEvent) as caught:
         read(paid(status=status))
     assert caught.value.order_id == "25"
+
+
+@pytest.mark.parametrize(
+    ("status", "paid_at", "statuses", "counts"),
+    [
+        ("pre-ordered", "2026-11-22T04:11:10", [], True),
+        ("pre-ordered", None, [], False),
+        ("pre-ordered", "0000-00-00T00:00:00", [], False),
+        ("pre-ordered", None, ["wc-pre-ordered"], True),
+        ("processing", "2026-11-22T04:11:10", ["completed"], False),
+        ("on-hold", "2026-11-22T04:11:10", [], False),
+        ("on-hold", None, ["processing", "on-hold"], True),
+    ],
+)
+def test_a_plugins_status_counts_with_its_money(
+    status: str, paid_at: str | None, statuses: list[str], counts: bool
+) -> None:
+    options: dict[str, str | list[str]] = {"statuses": statuses} if statuses else {}
+    body = paid(status=status, date_paid_gmt=paid_at)
+    if counts:
+        assert read(body, **options).key == "25"
+    else:
+        with pytest.raises(NotAnEvent):
+            read(body, **options)
+
+
+def test_an_order_from_the_trash_is_the_same_sale() -> None:
+    """If its sale was told before, the key says so; if it was thrown away unseen, this tells of it."""
+    hook = Hook({"x-wc-webhook-topic": "order.restored"}, PAID.hook.body, NOW)
+    assert STORE.read(hook, PAID.shop) == STORE.read(PAID.hook, PAID.shop)
+    pending = Hook(hook.headers, json.dumps(paid(status="pending")).encode(), NOW)
+    with pytest.raises(NotAnEvent):
+        STORE.read(pending, PAID.shop)
 
 
 def test_a_topic_may_refuse_but_not_vouch() -> None:

@@ -20,7 +20,7 @@ from integrations.setting import Secret, Setting
 from integrations.signing import from_base64, matching
 from integrations.store import Hook, Malformed, NotAnEvent, Shop, Store, Unverified
 from integrations.stores.woocommerce.order import listed, purchase, refunds
-from integrations.untrusted import integer, records, text
+from integrations.untrusted import integer, moment, records, text
 
 # An order that comes back from the trash carries itself; if its sale is known, it has the same key.
 _ORDER_TOPICS = frozenset({"order.created", "order.updated", "order.restored"})
@@ -28,7 +28,9 @@ _OTHER_TOPICS = {
     "order.deleted": ("order_deleted", "the order went to the trash; a sale that was sent stays sent"),
 }
 
-# WooCommerce docs, "Order statuses". REST leaves out the prefix wc- that they have in the database.
+# WooCommerce docs, "Order statuses". REST leaves out the prefix wc- that they have in the database. A sale
+# by default, if the setting does not say otherwise:
+_SALE = frozenset({"processing", "completed"})
 _NO_SALE = {
     "checkout-draft": ("draft", "the shopper has opened the checkout and has not ordered yet"),
     "auto-draft": ("draft", "somebody in the shop has begun this order and has not saved it yet"),
@@ -72,7 +74,8 @@ class WooCommerce(Store):
     settings = (
         Setting(
             "statuses",
-            "Order statuses that count as a sale; add on-hold to count bank transfers before they arrive",
+            "Order statuses that count as a sale; add on-hold to count bank transfers before they arrive. "
+            "A plugin's own status counts unlisted once the order is paid",
             kind="list",
             default="processing,completed",
             example="processing,completed,on-hold",
@@ -180,6 +183,10 @@ def _refuse_unsold(order: Mapping[str, Any], order_id: str, shop: Shop) -> None:
     if not status:
         raise Malformed("the order has no status", order_id=order_id)
     if status in {name.removeprefix("wc-") for name in listed(shop, "statuses")}:
+        return
+    # A plugin's own: some give it to every order at once when the money arrives, in processing's place.
+    is_a_plugins = status not in _SALE and status not in _NO_SALE
+    if is_a_plugins and moment(order.get("date_paid_gmt"), assume_utc=True):
         return
     remedy = "add it to WOOCOMMERCE_STATUSES if it counts as a sale"
     reason, sentence = _NO_SALE.get(status, ("other_status", f"the order's status is {status}: {remedy}"))

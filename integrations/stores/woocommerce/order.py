@@ -130,6 +130,9 @@ def _event_time(order: Mapping[str, Any], order_id: str) -> int:
     for name in ("date_paid_gmt", "date_created_gmt"):
         if seconds := _utc(order, name):
             return seconds
+    if "date_created_gmt" not in order:
+        remedy = "choose the API version 'WP REST API Integration v3' in the webhook's settings"
+        raise Malformed(f"the order has no date_created_gmt: {remedy}", order_id=order_id, alarm=True)
     raise Malformed("the order has neither date_paid_gmt nor date_created_gmt", order_id=order_id)
 
 
