@@ -213,6 +213,11 @@ def test_only_a_late_payment_is_of_its_own_day(topic: str, updated_at: object, e
     assert read(topic, updated_at=updated_at).event_time == expected
 
 
+@pytest.mark.parametrize("topic", ["orders/paid", "orders/create", "orders/updated"])
+def test_an_imported_order_stays_as_old_as_it_is(topic: str) -> None:
+    assert read(topic, processed_at="2019-05-14T09:30:12-04:00").event_time == 1_557_840_612
+
+
 def test_the_time_the_order_was_taken_wins_over_its_creation() -> None:
     assert read(processed_at="2024-05-13T09:30:12-04:00").event_time == PLACED - DAY
     assert read(processed_at=None).event_time == PLACED

@@ -151,15 +151,18 @@ def _listed(body: dict[str, Any], shop: Shop, option: str) -> bool:
 
 
 def _event_time(topic: str, body: dict[str, Any], order_id: str) -> int:
-    placed = untrusted.moment(body.get("processed_at")) or untrusted.moment(body.get("created_at"))
+    created = untrusted.moment(body.get("created_at"))
+    placed = untrusted.moment(body.get("processed_at")) or created
     if placed is None:
         raise Malformed(
             "the order has no time; see the webhook's include_fields", order_id=order_id, alarm=True
         )
+    # Created long after it was taken: an import, paid for back then.
+    imported = created is not None and created - placed > _LATE
     updated = untrusted.moment(body.get("updated_at"))
     # Paid weeks later (invoice, cash on delivery): that is today's sale. An orders/updated never is: an
     # old order is touched for any reason.
-    if topic == "orders/paid" and updated and updated - placed > _LATE:
+    if topic == "orders/paid" and not imported and updated and updated - placed > _LATE:
         return updated
     return placed
 
