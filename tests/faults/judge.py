@@ -22,7 +22,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     ``duplicates`` counts all orders that were sent more than once; ``unexplained`` are those of them that the
     ledger does not flag as ambiguous. ``p50``, ``p90``, ``p99`` and ``slowest``: milliseconds until an
-    acknowledgement.
+    acknowledgement; ``longest``: until any answer or none.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     p90: float
     p99: float
     slowest: float
+    longest: float
 
     @property
     def broken(self) -> list[str]:
@@ -71,15 +72,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             sentences.append(f"not everything was delivered {LATEST_SECONDS:.0f} s after the last fault")
         return sentences
 
+    def _times(self) -> str:
+        named = {"p50": self.p50, "p90": self.p90, "p99": self.p99, "slowest": self.slowest}
+        shown = ", ".join(f"{name} {value:.0f}" for name, value in named.items())
+        return f"{shown}; longest wait for any answer {self.longest:.0f}"
+
     def __str__(self) -> str:
         lines = [
             ("kills", f"{self.kills} ({_counts(self.faults)})"),
             ("orders", f"{self.orders} placed, {self.acknowledged} acknowledged"),
             ("answers", _counts(self.answers)),
-            (
-                "milliseconds",
-                f"p50 {self.p50:.0f}, p90 {self.p90:.0f}, p99 {self.p99:.0f}, slowest {self.slowest:.0f}",
-            ),
+            ("milliseconds", self._times()),
             ("received", f"{self.received} orders, {self.duplicates} of them twice"),
             ("ambiguous", f"{self.ambiguous} in the ledger"),
             ("settled", f"{self.settled_seconds:.1f} s after load and faults"),
@@ -133,6 +136,7 @@ def judge(
         p90=round(load.slowest(0.9) * 1_000, 1),
         p99=round(load.slowest(0.99) * 1_000, 1),
         slowest=round(load.slowest(1.0) * 1_000, 1),
+        longest=round(max((answer.seconds for answer in load.answers), default=0.0) * 1_000, 1),
     )
 
 
