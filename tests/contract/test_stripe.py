@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import stripe as oracle
-import time_machine
 
 from integrations.destination import Request, Response
 from integrations.discovery import stores
@@ -16,7 +15,6 @@ from integrations.event import Event
 from integrations.setting import Secret
 from integrations.signing import digest
 from integrations.store import Hook, Incomplete, Malformed, NotAnEvent, Unverified
-from integrations.stores.stripe import TOLERANCE
 from tests.contract import samples
 from webhooks.sandbox import stripe_sender
 
@@ -61,16 +59,13 @@ def verify(header: str, body: bytes, now: int = NOW, *secrets: str) -> int:
     return STORE.verify(Hook({"stripe-signature": header}, body, now), keys)
 
 
-@pytest.mark.parametrize("seconds", [-10_000_000, -301, -300, 0, 299, 300])
+@pytest.mark.parametrize("seconds", [-300, -299, 0, 299, 300])
 def test_a_signature_within_the_tolerance(seconds: int) -> None:
-    written = header(b"{}", at=NOW - seconds)
-    assert verify(written, b"{}") == 0
-    with time_machine.travel(NOW, tick=False):
-        assert oracle.WebhookSignature.verify_header(b"{}", written, SECRET, TOLERANCE)
+    assert verify(header(b"{}", at=NOW - seconds), b"{}") == 0
 
 
-@pytest.mark.parametrize("seconds", [301, 10_000_000])
-def test_an_old_signature_is_refused(seconds: int) -> None:
+@pytest.mark.parametrize("seconds", [-10_000_000, -301, 301, 10_000_000])
+def test_a_signature_from_the_past_or_future_is_refused(seconds: int) -> None:
     with pytest.raises(Unverified, match="clock"):
         verify(header(b"{}", at=NOW - seconds), b"{}")
 
