@@ -13,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 import pytest
 
-from integrations.destination import Account, Destination, Outcome, Request, Response, Token
+from integrations.destination import Destination, Request, Response
 from integrations.event import Consent, Event, Line
+from tests.contract.bench import Bench, bench_of
 from tests.contract.deliveries import (
     DESTINATIONS,
     EVENTS,
@@ -30,12 +31,10 @@ from tests.contract.deliveries import (
     mutated,
     mutations,
     secrets,
-    standing_in,
     states,
     taken,
 )
-from webhooks.sandbox.standin import SCENES, StandIn, Step
-from webhooks.transport import Transport
+from webhooks.sandbox.standin import SCENES, Step
 
 every_destination = pytest.mark.parametrize("destination", DESTINATIONS, ids=lambda one: one.slug)
 every_event = pytest.mark.parametrize(
@@ -56,52 +55,10 @@ every_mutation = pytest.mark.parametrize(
 )
 
 
-class Bench:
-    """One destination, its stand-in, and the way between them."""
-
-    def __init__(self, destination: Destination, kind: StandIn, known: Account, transport: Transport) -> None:
-        self.destination, self.kind, self.account, self.transport = destination, kind, known, transport
-        token = self._exchange(known)
-        assert isinstance(token, str), token
-        self._token = token
-
-    def request(self, *names: str) -> Request:
-        """The request with these events."""
-        events = [delivery(EVENTS[name]) for name in names]
-        return _authorized(self.destination.build(events, self.account, NOW), self._token)
-
-    def check(self, known: Account) -> Outcome:
-        """What the destination makes of the answer to its own check."""
-        token, request = self._exchange(known), self.destination.check(known, NOW)
-        assert request is not None
-        if isinstance(token, Outcome):
-            return token
-        return self.destination.read_check(self.transport.send(_authorized(request, token)))
-
-    def _exchange(self, known: Account) -> str | Outcome:
-        """The access token, ``""`` where there is no such thing."""
-        asked = self.destination.exchange(known, NOW)
-        if not isinstance(asked, Request):
-            return asked or ""
-        got = self.destination.read_exchange(self.transport.send(asked))
-        return got.value if isinstance(got, Token) else got
-
-    def send(self, request: Request, count: int = 1) -> list[Outcome]:
-        """What the destination makes of the answer."""
-        return self.destination.read(count, self.transport.send(request))
-
-
-def _authorized(request: Request, token: str) -> Request:
-    more = {"Authorization": f"Bearer {token}"} if token else {}
-    return msgspec.structs.replace(request, headers={**request.headers, **more})
-
-
 @pytest.fixture
 def bench(destination: Destination) -> Iterator[Bench]:
-    transport = Transport(total_seconds=5)
-    with standing_in(destination) as (kind, known):
-        yield Bench(destination, kind, known, transport)
-    transport.close()
+    with bench_of(destination) as ready:
+        yield ready
 
 
 def _fit(destination: Destination) -> list[str]:
