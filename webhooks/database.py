@@ -39,7 +39,6 @@ class Database:
         )
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
-            event.listen(self.engine, "begin", self._begin_sqlite)
         # A forked child must not talk over its parent's connections.
         os.register_at_fork(after_in_child=lambda: self.engine.dispose(close=False))
 
@@ -47,6 +46,8 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A connection for questions."""
         with self.engine.connect() as connection, connection.begin():
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
             yield connection
 
     @contextmanager
@@ -55,10 +56,10 @@ class Database:
 
         On SQLite it takes the write lock at once: a read that turns into a write later fails under load.
         """
-        with self.engine.connect() as connection:
-            writing = connection.execution_options(relay_writes=True)
-            with writing.begin():
-                yield writing
+        with self.engine.connect() as connection, connection.begin():
+            if self.is_sqlite:
+                self._begin_sqlite(connection)
+            yield connection
 
     def insert(self, table: Table) -> Any:
         """An INSERT that knows ON CONFLICT, in the database's own dialect."""
@@ -66,9 +67,7 @@ class Database:
         return builder
 
     def _begin_sqlite(self, connection: Connection) -> None:
-        if not connection.get_execution_options().get("relay_writes", False):
-            connection.exec_driver_sql("BEGIN")
-            return
+        # Not by an event of the engine: with one listener, every statement looks for listeners.
         raw: Any = connection.connection.dbapi_connection
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
