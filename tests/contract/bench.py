@@ -16,7 +16,11 @@ class Bench:
 
     def __init__(self, destination: Destination, kind: StandIn, known: Account, transport: Transport) -> None:
         self.destination, self.kind, self.account, self.transport = destination, kind, known, transport
-        token = self._exchange(known)
+        self.sign_in()
+
+    def sign_in(self) -> None:
+        """Gets an access token, where there is such a thing: one that was got before may have ended."""
+        token = self._exchange(self.account)
         assert isinstance(token, str), token
         self._token = token
 
