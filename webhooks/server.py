@@ -1,5 +1,6 @@
 """gunicorn's settings: ``gunicorn -c python:webhooks.server``. gunicorn reads the names of this module."""
 
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -33,6 +34,13 @@ class _Logger(Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         reporting.configure_logs()
+
+
+def pre_fork(_server: object, _worker: object) -> None:
+    """gunicorn's hook. What is loaded by now stays: looking for garbage in it again and again is for nothing,
+    and would copy its memory into every process."""
+    gc.collect()
+    gc.freeze()
 
 
 wsgi_app = "webhooks.app:create_app()"
