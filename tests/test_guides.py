@@ -1,4 +1,4 @@
-"""The guides' tables are made from the adapters. To renew them: `pytest tests/test_guides.py --update-guides`."""
+"""The guides' tables are made from the adapters; `pytest tests/test_guides.py --update-guides` renews them."""
 
 from pathlib import Path
 
