@@ -72,6 +72,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `checkout_token`, `session_id`, `payment_intent`). ``attributes`` are the name/value pairs that the
     storefront attached to the order; ``landing`` the query parameters of the visit's first page, seen at
     ``landing_at`` (Unix milliseconds). ``page_url`` and ``referrer`` carry no query and no key.
+    ``site`` is the front page of the shop's own site, as the store itself knows it.
     """
 
     store: str
@@ -89,6 +90,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     landing: dict[str, str] = {}
     landing_at: int | None = None
     page_url: str = ""
+    site: str = ""
     referrer: str = ""
     lines: tuple[Line, ...] = ()
     buyer: Buyer = Buyer()

@@ -10,16 +10,18 @@ from integrations.setting import Setting
 
 PAGE_URL = Setting(
     "page_url",
-    "Your shop's address: the page of orders that must have one and name none; else they are not sent",
+    "Your shop's address, for orders that must have a page and name none. Without it: as the store tells it; "
+    "orders whose store does not are not sent",
     pattern=r"https://[^\s?#]+",
     example="https://shop.example.com/",
 )
-"""For destinations that want a page with every website event. Only its owner may say it: never guessed."""
+"""For destinations that want a page with every website event."""
 
 
 def page_url(event: Event, account: Account) -> str:
-    """The page on which the order was placed, else the owner's `PAGE_URL`, else ``""``. Never a query."""
-    return untrusted.page(event.page_url) or account.text(PAGE_URL.name)
+    """The page on which the order was placed, else the owner's `PAGE_URL`, else the shop's site, as far as
+    they are known. Never a query."""
+    return untrusted.page(event.page_url) or account.text(PAGE_URL.name) or event.site
 
 
 def captured(event: Event, form: re.Pattern[str], *names: str) -> str:

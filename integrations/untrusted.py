@@ -131,6 +131,13 @@ def page(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
+def site(url: str) -> str:
+    """The front page of the site of a public address; ``""`` for a host that is a number."""
+    address = page(url)
+    host = address.split("/")[2] if address else ""
+    return f"{urlsplit(address).scheme}://{host}/" if host and not host.replace(".", "").isdigit() else ""
+
+
 def moment(value: object, *, assume_utc: bool = False) -> int | None:
     """Unix seconds of an ISO 8601 time between 2000 and 2100, or None.
 

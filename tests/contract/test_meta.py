@@ -223,6 +223,9 @@ def test_the_owner_may_name_the_page_of_orders_that_name_none() -> None:
     assert _event(nameless, page_url=page)["event_source_url"] == page
     assert _event(FULL, page_url=page)["event_source_url"] == FULL.page_url
     assert "event_source_url" not in _event(msgspec.structs.replace(nameless, origin="api"), page_url=page)
+    told = msgspec.structs.replace(nameless, site="https://example-store.myshopify.com/")
+    assert _event(told)["event_source_url"] == told.site
+    assert _event(told, page_url=page)["event_source_url"] == page
 
 
 def test_catalogue_ids_follow_the_template() -> None:

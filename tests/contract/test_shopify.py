@@ -343,8 +343,28 @@ def test_the_page_holds_no_key(url: str, expected: str) -> None:
     assert read(note_attributes=attributes(event_source_url=url)).page_url == expected
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (
+            "https://www.shop.example/548380009/orders/3048c9d3/authenticate?key=1",
+            "https://www.shop.example/",
+        ),
+        ("https://shopify.com/548380009/account/orders/3048c9d3", ""),
+        ("https://account.shopify.com/orders/3048c9d3", ""),
+        ("https://example-store.myshopify.com/1/orders/3048c9d3", "https://example-store.myshopify.com/"),
+        ("http://203.0.113.7/orders/3048c9d3", ""),
+        ("https://user:key@shop.example:8443/orders", "https://shop.example/"),
+        ("3048c9d3", ""),
+        (None, ""),
+    ],
+)
+def test_the_shops_site_is_where_its_order_page_stands(url: object, expected: str) -> None:
+    assert read(order_status_url=url).site == expected
+
+
 def test_the_order_status_page_is_not_the_page_of_the_sale() -> None:
     event = read(note_attributes=[])
-    assert event.page_url == ""
+    assert (event.page_url, event.site) == ("", "https://example-store.myshopify.com/")
     assert ORDER["order_status_url"]
     assert ORDER["order_status_url"].split("/")[-2] not in str(event)

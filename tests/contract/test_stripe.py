@@ -309,6 +309,15 @@ def test_what_was_captured_of_an_authorisation_is_the_value() -> None:
     assert event.value == Decimal("40.00")
 
 
+def test_the_shops_site_is_where_checkout_leads_back_to() -> None:
+    for success, back, site in (
+        ("https://shop.example.com/thanks?id={CHECKOUT_SESSION_ID}", None, "https://shop.example.com/"),
+        (None, "https://shop.example.com/done", "https://shop.example.com/"),
+        ("shopapp://thanks", None, ""),
+    ):
+        assert read(sample(PAID, {"success_url": success, "return_url": back})).site == site
+
+
 def test_a_renewal_has_nobodys_browser() -> None:
     metadata = {
         "client_ip": "203.0.113.25",

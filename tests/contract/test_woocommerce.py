@@ -303,5 +303,12 @@ def test_a_renewal_keeps_a_denial_but_no_stale_click() -> None:
     assert event.consent.ad_user_data == "denied"
 
 
+def test_the_shops_site_is_where_its_checkout_stands() -> None:
+    key = "?pay_for_order=true&key=wc_order_1QCYhq0vusNJx"
+    event = read(paid(payment_url=f"https://shop.example.com/de/checkout/order-pay/25/{key}"))
+    assert event.site == "https://shop.example.com/"
+    assert read(paid()).site == ""  # a loopback address is nobody's site
+
+
 def test_no_hook_comes_twice() -> None:
     assert not STORE.resends

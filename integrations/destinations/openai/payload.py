@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from integrations import identity, money, untrusted
+from integrations import identity, money
 from integrations.destination import Account, Delivery
 from integrations.event import Event, Line, Origin, item_id
-from integrations.payload import captured, filled
+from integrations.payload import captured, filled, page_url
 
 TYPE = "order_created"  # what OpenAI's pixel calls a purchase
 
@@ -88,7 +88,7 @@ def _opaque(event: Event, key: str) -> str:
 def conversion(delivery: Delivery, account: Account) -> dict[str, Any]:
     """One element of the request's ``events``."""
     event = delivery.event
-    source, page = _ACTION_SOURCES.get(event.origin, "other"), untrusted.page(event.page_url)
+    source, page = _ACTION_SOURCES.get(event.origin, "other"), page_url(event, account)
     if source == "web" and not page:
         source = "other"  # "web" must have a page; the id, by which the pixel's copy is known, stays the same
     return filled(

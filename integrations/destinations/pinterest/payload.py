@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from integrations import identity, money, untrusted
+from integrations import identity, money
 from integrations.destination import Account, Delivery
 from integrations.event import Event, Line, Origin, item_id
-from integrations.payload import captured, filled
+from integrations.payload import captured, filled, page_url
 
 EVENT_NAME = "checkout"  # what the Pinterest tag calls a purchase
 
@@ -72,7 +72,7 @@ def conversion(delivery: Delivery, account: Account) -> dict[str, Any]:
             "action_source": source,
             "event_time": event.event_time,
             "event_id": delivery.event_id,
-            "event_source_url": untrusted.page(event.page_url) if source == "web" else "",
+            "event_source_url": page_url(event, account) if source == "web" else "",
             "opt_out": event.consent.ad_personalization == "denied",
             "user_data": user_data(event),
             "custom_data": _custom_data(event, account),

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from integrations import identity, money, untrusted
+from integrations import identity, money
 from integrations.destination import Account, Delivery
 from integrations.event import Event, Line, Origin, item_id
-from integrations.payload import captured, filled
+from integrations.payload import captured, filled, page_url
 
 # "Match keys": dots and +tag go from every address, the phone starts with a plus, ids are trimmed.
 RULES = identity.Rules(email="every_domain", phone_plus=True, external_id="as_written")
@@ -59,7 +59,7 @@ def conversion(delivery: Delivery, account: Account) -> dict[str, Any]:
         {
             "event_at": event.event_time * 1000,
             "action_source": source,
-            "event_source_url": untrusted.page(event.page_url) if source == "WEBSITE" else "",
+            "event_source_url": page_url(event, account) if source == "WEBSITE" else "",
             "click_id": keys.pop("click_id", ""),
             "type": {"tracking_type": "PURCHASE"},
             "user": {**keys, **_processing(event, account)},

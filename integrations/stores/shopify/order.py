@@ -38,6 +38,8 @@ _ORIGINS: dict[str, Origin] = {
 # Keys that other resources have and an order has not.
 _FOREIGN = frozenset({"order_edit", "refund_line_items", "abandoned_checkout_url"})
 
+_SHOPIFYS_OWN = re.compile(r"https?://(?:[^/]+\.)?shopify\.com/")
+
 # Paid longer after the order than this (seconds), the order would be too old for windows of 7 days.
 _LATE = 6 * 86_400
 
@@ -121,6 +123,7 @@ def purchase(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> Eve
         landing=visit.landing,
         landing_at=visit.landing_at,
         page_url=visit.page_url,
+        site=_site(body),
         referrer=visit.referrer,
         lines=tuple(line_of(item, _quantity(item), _line_total(item, side)) for item in items),
         buyer=_buyer(body, origin),
@@ -165,6 +168,12 @@ def _event_time(topic: str, body: dict[str, Any], order_id: str) -> int:
     if topic == "orders/paid" and not imported and updated and updated - placed > _LATE:
         return updated
     return placed
+
+
+def _site(body: dict[str, Any]) -> str:
+    """The shop's primary domain, from the address of the order's page, whose path is a key to it."""
+    site = untrusted.site(text(body.get("order_status_url")))
+    return "" if _SHOPIFYS_OWN.fullmatch(site) else site
 
 
 # --- money -----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from integrations.event import Buyer, Event, Line, Origin
 from integrations.money import NotMoney
 from integrations.store import Malformed, NotAnEvent, Shop
 from integrations.stores.stripe.admission import Kind, account, other_flow
-from integrations.untrusted import first, integer, moment, page, pairs, record, records, text
+from integrations.untrusted import first, integer, moment, page, pairs, record, records, site, text
 
 # docs.stripe.com/currencies. Not ISO 4217: MGA has no minor unit here, UGX and ISK have none in life only.
 _MINOR_UNITS: Mapping[str, int] = {
@@ -73,6 +73,7 @@ def read_sale(body: dict[str, Any], found: dict[str, Any], kind: Kind, shop: Sho
         # A renewal has those of its subscription, whose clicks and ids are the first sale's.
         attributes={} if sale.origin == "renewal" else attributes,
         page_url=page(_first([attributes], *_PAGE)) if sale.origin == "web" else "",
+        site=site(_first([found], "success_url", "return_url")),  # where Checkout sends the shopper
         lines=tuple(_lines(sale.lines, currency)),
         buyer=_buyer(sale, id_of(found.get("customer")), attributes),
         consent=consent.from_attributes(attributes),  # Stripe's own `consent` is about e-mail and terms

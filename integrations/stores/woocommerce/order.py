@@ -12,7 +12,7 @@ from typing import Any
 from integrations import consent, money
 from integrations.event import Buyer, Event, Line, Origin
 from integrations.store import Malformed, Shop
-from integrations.untrusted import integer, moment, page, pairs, query, record, records, text
+from integrations.untrusted import integer, moment, page, pairs, query, record, records, site, text
 
 # Plugins add dozens of meta fields; one that fell off could be the event_id that another plugin has used.
 _META_LIMIT = 500
@@ -54,6 +54,7 @@ def purchase(order: Mapping[str, Any], order_id: str, shop: Shop) -> Event:
         landing=landing,
         landing_at=_landing_at(order) if landing else None,
         page_url=page(meta.get("event_source_url") or meta.get("_event_source_url") or entry),
+        site=site(text(order.get("payment_url"))),  # of which only the host is no key to the order
         referrer=page(meta.get(f"{_ATTRIBUTION}referrer", "")),
         lines=_lines(order, currency),
         buyer=_buyer(order, meta, origin),
