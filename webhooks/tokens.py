@@ -18,6 +18,9 @@ from webhooks.transport import Transport
 EARLY_SECONDS = 60
 """A token is renewed this long before it ends: it must not end on the wire."""
 
+EXCHANGE_SECONDS = 5.0
+"""For an exchange at most. With the request that waits for it, it must end before a host kills us."""
+
 FRESH_SECONDS = 60
 """A refusal of a token younger than this is not the token's fault."""
 
@@ -100,7 +103,7 @@ class Tokens:
             if not isinstance(request, Request):
                 return request
             since = time.monotonic()
-            got = adapter.read_exchange(self._transport.send(request))
+            got = adapter.read_exchange(self._transport.send(request, seconds=EXCHANGE_SECONDS))
         except Exception as error:  # noqa: BLE001 - must not stop the other accounts
             what = "getting an access token failed"
             reporting.alert("broken", what, error=error, account=account.slug)

@@ -19,6 +19,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from integrations.destination import Request, Response
+from webhooks import reporting
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
@@ -58,6 +59,9 @@ class _Watched(HTTPConnection):
         if self.sock is None:
             self.connect()
         exchange: _Exchange = _running.exchange
+        if time.monotonic() >= exchange.deadline:  # a look-up of the name cannot be cut short
+            exchange.expired = True
+            raise TimeoutError
         exchange.connection, exchange.sent = self, True
         super().send(data)
 
@@ -91,9 +95,9 @@ class Transport:
         self._closed = threading.Event()
         self._watch: threading.Thread | None = None
 
-    def send(self, request: Request) -> Response:
-        """One exchange. Never raises for what a network or a destination can do."""
-        exchange = _Exchange(time.monotonic() + self._total)
+    def send(self, request: Request, *, seconds: float = TOTAL_SECONDS) -> Response:
+        """One exchange, of so many seconds at most. Never raises."""
+        exchange = _Exchange(time.monotonic() + min(seconds, self._total))
         _running.exchange = exchange
         with self._lock:
             self._exchanges.add(exchange)
@@ -101,6 +105,9 @@ class Transport:
         try:
             return self._exchange(request)
         except (HTTPError, OSError) as error:
+            return _fault(exchange, error)
+        except Exception as error:  # noqa: BLE001 - our bug, or a header that cannot be sent: of this call alone
+            reporting.alert("broken", "Sending a request failed by our own mistake", error=error)
             return _fault(exchange, error)
         finally:
             with self._lock:

@@ -23,7 +23,7 @@ from webhooks.delivery import Drain
 from webhooks.relay import Relay
 from webhooks.schema import accounts, attempts
 from webhooks.tokens import Answer, Kept, Tokens
-from webhooks.transport import Transport
+from webhooks.transport import TOTAL_SECONDS, Transport
 
 
 class Office:
@@ -273,3 +273,15 @@ def test_without_a_token_nothing_is_sent_and_nothing_lost(
     row = rows(relay)[placed]
     assert (row["state"], row["reason"], row["ambiguous"]) == ("due", "http_503", False)
     assert pixel.calls == []
+
+
+def test_an_exchange_leaves_time_for_the_request(
+    send: Send, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both together must end between SIGTERM and SIGKILL, and within the lease."""
+    assert tokens.EXCHANGE_SECONDS + TOTAL_SECONDS < 25
+    monkeypatch.setattr(tokens, "EXCHANGE_SECONDS", 0.2)
+    office.delay = 1.0
+    began = time.monotonic()
+    assert send().outcome == Outcome("retry", "http_0")
+    assert time.monotonic() - began < 0.9

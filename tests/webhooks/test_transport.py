@@ -5,6 +5,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -183,3 +184,43 @@ def test_too_long_an_answer_is_cut(serve: Callable[[Behaviour], Server], transpo
 
     response = send(transport, serve(flood))
     assert (response.status, len(response.body)) == (200, MAX_ANSWER)
+
+
+def test_a_slow_look_up_of_the_name_sends_nothing_after_the_deadline(
+    serve: Callable[[Behaviour], Server], transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[bytes] = []
+    server = serve(lambda client: heard.append(client.recv(65_536)))
+    look_up = socket.getaddrinfo
+
+    def slow(*asked: Any, **more: Any) -> Any:
+        time.sleep(0.8)
+        return look_up(*asked, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    answer = send(transport, server)
+    assert (answer.status, answer.fault, answer.detail) == (0, "not_sent", "the deadline passed")
+    time.sleep(0.1)
+    assert b"".join(heard) == b""
+
+
+def test_a_header_that_cannot_be_sent_is_a_failure_of_this_call_alone(
+    serve: Callable[[Behaviour], Server], transport: Transport
+) -> None:
+    def answer(client: socket.socket) -> None:
+        read_request(client)
+        client.sendall(ANSWER)
+
+    server = serve(answer)
+    bad = Request(url=server.url, body=b"{}", headers={"Authorization": "Bearer “pasted”"})
+    assert transport.send(bad).fault == "not_sent"
+    assert send(transport, server).status == 200
+
+
+def test_one_call_may_have_less_time(serve: Callable[[Behaviour], Server]) -> None:
+    server = serve(lambda _: time.sleep(1))
+    patient = Transport(total_seconds=10)
+    began = time.monotonic()
+    assert patient.send(Request(url=server.url), seconds=0.2).fault == "maybe_sent"
+    assert time.monotonic() - began < 0.9
+    patient.close()
