@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq.exceptions import NoSuchJobError
 from rq.serializers import JSONSerializer
+from rq.timeouts import UnixSignalDeathPenalty
 from rq.worker import SimpleWorker
 
 from webhooks import reporting
@@ -30,7 +31,11 @@ DELIVER = "webhooks.delivery.deliver"
 """The one function that a job may name: whoever can write to Redis must not choose what we run."""
 
 DRAIN_SECONDS = 20
-"""How long one job keeps claiming. Well below the 30 s between SIGTERM and SIGKILL, and below the lease."""
+"""How long one job keeps claiming."""
+
+STUCK_SECONDS = 120
+"""A job takes a minute longer than it claims, at most: what is out lands within. One that takes longer still
+hangs."""
 
 _FLAG = f"{QUEUE}:awake"
 _FLAG_SECONDS = 30  # a wake-up call that was lost silences nobody for longer
@@ -85,7 +90,7 @@ def enqueue(redis: Redis) -> None:
         result_ttl=0,
         failure_ttl=3_600,
         ttl=600,
-        job_timeout=DRAIN_SECONDS + 40,
+        job_timeout=STUCK_SECONDS,
     )
 
 
@@ -147,6 +152,16 @@ def answered(redis_url: str) -> None:
         log.warning("Redis did not answer; the flag will run out", error=error)
 
 
+class Stuck(BaseException):
+    """A job hangs. No `Exception`: whoever catches those takes it for the fault of what is at hand, and
+    that is found by the lease which runs out."""
+
+
+class _Patience(UnixSignalDeathPenalty):
+    def handle_death_penalty(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        raise Stuck(f"a job did not end within {self._timeout} seconds")
+
+
 class Worker(SimpleWorker):
     """A worker without a fork: a SIGTERM to every process of a dyno would kill a forked one while it sends.
 
@@ -155,11 +170,16 @@ class Worker(SimpleWorker):
 
     on_stop: Callable[[], None] | None = None
     max_connection_wait_time = 5.0
+    death_penalty_class = _Patience
 
     def handle_warm_shutdown_request(self) -> None:
         """RQ's own place for what is to happen at SIGTERM."""
         if self.on_stop is not None:
             self.on_stop()
+
+    def set_shutdown_requested_date(self) -> None:
+        """RQ would write to Redis here, which is in the middle of whatever the signal interrupted: a Redis
+        that is away would raise there, one that hangs would keep it waiting."""
 
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
         """A second signal changes nothing: the running job ends by itself within its deadline."""

@@ -148,3 +148,43 @@ def test_a_worker_survives_a_restart_of_redis(redis_url: str, redis: Redis, deli
     threading.Thread(target=disturb).start()
     work_for(redis_url, 5.0)
     assert delivered
+
+
+def test_a_job_that_hangs_ends_and_the_next_one_runs(
+    redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even one that catches every `Exception`, as the drain does for our own mistakes."""
+    runs: list[str] = []
+
+    def hang() -> None:
+        runs.append("began")
+        try:
+            time.sleep(20 if len(runs) == 1 else 0)
+        except Exception:  # noqa: BLE001
+            runs.append("took it for a mistake")
+
+    monkeypatch.setattr(jobs, "STUCK_SECONDS", 1)
+    monkeypatch.setattr(delivery, "deliver", hang)
+    jobs.enqueue(redis)
+    jobs.enqueue(redis)
+    work_for(redis_url, 3.0)
+    assert runs == ["began", "began"]
+
+
+def test_a_signal_does_not_wait_for_a_redis_that_hangs(
+    redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took: list[float] = []
+
+    def interrupted() -> None:
+        redis.client_pause(2_000)
+        began = time.monotonic()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)  # the signal is heard here at the latest
+        took.append(time.monotonic() - began)
+
+    monkeypatch.setattr(delivery, "deliver", interrupted)
+    jobs.enqueue(redis)
+    work_for(redis_url, 8.0)
+    assert took
+    assert took[0] < 0.5
