@@ -43,7 +43,12 @@ class Call(msgspec.Struct, frozen=True):
 def first_look(adapter: Destination, account: Account, settled: Sequence[Settled], now: int) -> int | None:
     """When to ask first what became of these deliveries; None where acceptance is the end."""
     traces = {one.outcome.trace for one in settled if one.state == "delivered" and one.outcome.trace}
-    return now + FIRST_LOOK if any(adapter.confirm(trace, account) for trace in traces) else None
+    try:
+        return now + FIRST_LOOK if any(adapter.confirm(trace, account) for trace in traces) else None
+    except Exception as error:  # noqa: BLE001 - our bug must not undo what was delivered
+        what = "preparing to ask what became of a call failed"
+        reporting.alert("broken", what, error=error, account=account.slug)
+        return None
 
 
 def confirm_due(relay: Relay, tokens: Tokens) -> int:

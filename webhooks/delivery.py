@@ -9,11 +9,13 @@ up to the destination's limit by itself.
 import random
 import threading
 import time
-from collections.abc import Container, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from uuid import uuid4
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from integrations import event as events
 from integrations.destination import Account, Delivery, Destination, Outcome
@@ -22,6 +24,7 @@ from webhooks.clock import milliseconds, now_ms
 from webhooks.discretion import Fact
 from webhooks.gate import Gate
 from webhooks.leases import Claimed, Settled
+from webhooks.parcels import Parcel, halves, only
 from webhooks.relay import Relay
 from webhooks.tokens import Answer, Kept, Tokens
 from webhooks.transport import TOTAL_SECONDS, Transport
@@ -37,19 +40,16 @@ IN_FLIGHT = 4
 
 LOOK_AGAIN_SECONDS = 0.02
 
+LINGER_SECONDS = 40.0
+"""How much longer than it was asked for a run may take, for what is still out."""
 
-class Parcel(msgspec.Struct):
-    """What goes out in one request: deliveries under one lease. ``alone``: see `Drain._feed_all`."""
-
-    account: Account
-    batch: str
-    claimed: list[Claimed]
-    deliveries: list[Delivery]
-    alone: bool = False
+AWAY_SECONDS = 0.5
+"""How long to leave a database alone that did not answer while something is out."""
 
 
 class Drain:
-    """One worker's way of emptying what is due. `run` may be called again and again."""
+    """One worker's way of emptying what is due. `run` may be called again and again, also after it raised:
+    what the ledger did not take is kept for the next time."""
 
     def __init__(self, relay: Relay, transport: Transport, stopping: threading.Event) -> None:
         self.relay = relay
@@ -59,81 +59,131 @@ class Drain:
         self.stopping = stopping
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._flights: dict[Future[Answer], Parcel] = {}
-        self._is_turn_of_one = False
+        self._ready: list[Parcel] = []  # under our lease, waiting for a free thread of their account
+        self._alone_at: dict[str, float] = {}  # when an account had its last turn of one
+        self._batch_next: set[str] = set()  # the accounts that had one and no batch since
 
     def run(self, seconds: float) -> bool:
-        """Delivers until nothing is due, or until the time or the worker ends. True if something is left."""
+        """Delivers until nothing is due, or until the time or the worker ends. True if something is left.
+
+        What is out when the time is over is waited for. Meanwhile the other accounts go on, so that a slow
+        destination takes nobody else's time.
+        """
         until = time.monotonic() + seconds
+        late: set[str] | None = None
         while True:
-            may_claim = time.monotonic() < until and not self.stopping.is_set()
-            taken = self._feed_all() if may_claim else 0
-            if self._flights:
-                done, _ = wait(self._flights, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED)
-                for flight in done:
-                    self._land(flight)
-            elif not taken:
-                break
-        return self._left()
+            over = time.monotonic() - until
+            if over >= 0:
+                late = set(self._out()) if late is None else late & self._out().keys()
+            try:
+                is_busy = self._turn(late, is_end=self.stopping.is_set() or over >= LINGER_SECONDS)
+            except SQLAlchemyError as error:
+                if not self._out() or over >= LINGER_SECONDS:
+                    raise
+                log.warning("the database did not answer; what is out waits for it", error=error)
+                time.sleep(AWAY_SECONDS)
+                continue
+            if not is_busy:
+                return self._left()
+
+    def _turn(self, late: Collection[str] | None, *, is_end: bool) -> bool:
+        """Claims, sends, lands. ``late``: the accounts that are waited for, and get nothing more; None before
+        the time is over. False if there was nothing to do."""
+        taken = 0
+        if not is_end and late != set():
+            taken = self._feed_all(late or set())
+        if is_end:
+            self._let_go()
+        else:
+            self._send_ready()
+        is_busy = bool(taken or self._flights or self._ready)
+        if self._flights:
+            done, _ = wait(self._flights, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED)
+            for flight in done:
+                self._land(flight)
+        return is_busy
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Ends the threads; what a run left out lands, if the ledger takes it now."""
         for pool in self._pools.values():
             pool.shutdown()
+        try:
+            for flight in list(self._flights):
+                self._land(flight)
+            self._let_go()
+        except SQLAlchemyError as error:
+            log.warning("the database did not take what was still out", error=error)
         self.transport.close()
+
+    def _out(self) -> Counter[str]:
+        """How many parcels of each account are in our hands."""
+        return Counter(parcel.account.slug for parcel in (*self._flights.values(), *self._ready))
 
     # --- claim -------------------------------------------------------------------------------------------
 
-    def _feed_all(self) -> int:
-        """Claims and sends; returns how many deliveries were taken.
+    def _feed_all(self, but: Collection[str]) -> int:
+        """Claims and sends, of all accounts ``but`` those; returns how many deliveries were taken.
 
-        What has seen workers die is out alone: nothing else of any account is on the wire or being built.
-        If the worker dies now, only one delivery can be blamed. It takes turns with batches of the others,
-        so that neither kind waits for the other's backlog.
+        What has seen workers die travels alone: one such delivery at a time in this worker, and nothing else
+        of its account. It takes turns with batches, so that neither kind waits for the other's backlog. Other
+        accounts go on meanwhile. If the worker dies now, theirs are blamed too, but only twice: from then on
+        they travel alone as well, and never together with this one.
         """
         self.gate.look()
-        if self._one_is_out():
-            return 0
-        suspected = self._suspected() if self._is_turn_of_one else []
-        if suspected and self._flights:
-            return 0
-        self._is_turn_of_one = not suspected
-        return self._feed(suspected[0], 1, alone=True) if suspected else self._feed_many()
+        account = self._alone(but)
+        if account is None:
+            return self._feed_many(but)
+        taken = 0 if self._out()[account.slug] else self._feed_one(account)
+        return taken + self._feed_many({*but, account.slug})
 
-    def _one_is_out(self) -> bool:
-        return any(parcel.alone for parcel in self._flights.values())
-
-    def _suspected(self) -> list[Account]:
-        """Accounts that may send and have something due that has seen workers die."""
-        may = [one for one in self.relay.settings.accounts if self.gate.is_open(one)]
+    def _alone(self, but: Collection[str]) -> Account | None:
+        """The account of which one delivery travels alone: now, or as soon as the rest of it has landed."""
+        if (one := self._one_that_is_out()) is not None:
+            return one.account
+        may = [
+            one
+            for one in self.relay.settings.accounts
+            if one.slug not in but and one.slug not in self._batch_next and self.gate.is_open(one)
+        ]
         due = self.relay.leases.due([one.slug for one in may], now_ms(), alone=True)
-        return [one for one in may if one.slug in due]
+        suspected = (one for one in may if one.slug in due)
+        return min(suspected, key=lambda one: self._alone_at.get(one.slug, 0.0), default=None)
 
-    def _feed_many(self) -> int:
-        now = now_ms()
-        busy = [parcel.account.slug for parcel in self._flights.values()]
-        free = [one for one in self.relay.settings.accounts if busy.count(one.slug) < IN_FLIGHT]
+    def _one_that_is_out(self) -> Parcel | None:
+        return next((one for one in (*self._flights.values(), *self._ready) if one.alone), None)
+
+    def _feed_many(self, but: Collection[str]) -> int:
+        now, out = now_ms(), self._out()
+        waiting = {parcel.account.slug for parcel in self._ready}
+        free = [
+            one
+            for one in self.relay.settings.accounts
+            if one.slug not in but and one.slug not in waiting and out[one.slug] < IN_FLIGHT
+        ]
         due = self.relay.leases.due([one.slug for one in free], now)
         taken = 0
         for account in free:
+            self._batch_next.discard(account.slug)
             most = min(self.relay.destination(account).batch_limit, BATCH)
             limit = self.gate.allows(account, has_due=account.slug in due, limit=most, now=now)
-            if not limit:
-                continue
-            taken += self._feed(account, limit, alone=False)
-            if not self._flights and not taken:  # there may be nothing else due
-                taken += self._feed(account, 1, alone=True)
-            if self._one_is_out():
-                break
+            took = self._feed(account, limit, alone=False) if limit else 0
+            if limit and not took and not out[account.slug] and self._one_that_is_out() is None:
+                took = self._feed_one(account)  # there may be nothing else due
+            taken += took
         return taken
+
+    def _feed_one(self, account: Account) -> int:
+        self._alone_at[account.slug] = time.monotonic()
+        self._batch_next.add(account.slug)
+        return self._feed(account, 1, alone=True)
 
     def _feed(self, account: Account, limit: int, *, alone: bool) -> int:
         """Claims a batch and sends it on its way; returns how many deliveries were taken."""
         now, batch = now_ms(), uuid4().hex
-        claimed = self.relay.leases.claim(account.slug, limit, batch, now, now + self._lease(), alone=alone)
+        until = now + self._lease()
+        claimed = self.relay.leases.claim(account.slug, limit, batch, now, until, alone=alone)
         if claimed:
-            adapter = self.relay.destination(account)
-            parcel = self._parcel(account, adapter, batch, claimed)
-            self._dispatch(msgspec.structs.replace(parcel, alone=alone))
+            self._send(self._judged(Parcel(account, batch, claimed, [], until, alone)))
         return len(claimed)
 
     def _left(self) -> bool:
@@ -147,21 +197,20 @@ class Drain:
 
     # --- build -------------------------------------------------------------------------------------------
 
-    def _parcel(
-        self, account: Account, adapter: Destination, batch: str, claimed: Sequence[Claimed]
-    ) -> Parcel:
+    def _judged(self, parcel: Parcel) -> Parcel:
         """The deliveries that may be sent; the others are closed with their reason."""
-        parcel = Parcel(account, batch, [], [])
+        account, adapter = parcel.account, self.relay.destination(parcel.account)
+        fit: list[tuple[Claimed, Delivery]] = []
         refused: list[tuple[Claimed, Outcome]] = []
         now = now_ms()
-        for one in claimed:
+        for one in parcel.claimed:
             verdict = self._judge(account, adapter, one, now)
             if isinstance(verdict, Delivery):
-                parcel.claimed.append(one)
-                parcel.deliveries.append(verdict)
+                fit.append((one, verdict))
             else:
                 refused.append((one, verdict))
-        self._close(account, batch, refused, None)
+        self._close(account, parcel.batch, refused, None)
+        parcel.claimed, parcel.deliveries = [one for one, _ in fit], [one for _, one in fit]
         return parcel
 
     def _judge(self, account: Account, adapter: Destination, one: Claimed, now: int) -> Delivery | Outcome:
@@ -184,6 +233,34 @@ class Drain:
 
     # --- send --------------------------------------------------------------------------------------------
 
+    def _send(self, parcel: Parcel) -> None:
+        """On its way. If the ledger is away now, it stays ready; whatever else goes wrong looks like a crash
+        and counts as one."""
+        try:
+            self._dispatch(parcel)
+        except SQLAlchemyError:
+            self._ready.append(parcel)
+            raise
+
+    def _send_ready(self) -> None:
+        """Sends what waited for a thread of its account; what must wait on keeps its lease."""
+        for parcel in list(self._ready):
+            slug = parcel.account.slug
+            if sum(flying.account.slug == slug for flying in self._flights.values()) < IN_FLIGHT:
+                self._ready.remove(parcel)
+                self._send(parcel)
+            elif parcel.until - now_ms() < self._lease() / 2:
+                until = now_ms() + self._lease()
+                parcel.keep(self.relay.leases.renew(parcel.batch, parcel.ids, until))
+                parcel.until = until
+
+    def _let_go(self) -> None:
+        """Gives back what is ready and will not be sent by us: due again at once, nothing consumed."""
+        while self._ready:
+            parcel = self._ready[0]
+            self.relay.leases.let_go(parcel.batch, parcel.ids, now_ms())
+            self._ready.remove(parcel)
+
     def _dispatch(self, parcel: Parcel) -> None:
         """Writes the attempt down, then hands the request to the account's threads."""
         if not parcel.claimed:
@@ -195,17 +272,17 @@ class Drain:
         except Exception as error:  # noqa: BLE001 - our bug: find the event it is about
             self._isolate(parcel, error)
             return
-        ids = [one.id for one in parcel.claimed]
-        ours = self.relay.leases.open_attempts(parcel.batch, ids, now, now + self._lease())
-        if len(ours) < len(ids):  # our lease ran out meanwhile: the others are somebody else's now
-            parcel = _only(parcel, ours)
-            if not parcel.claimed:
-                return
+        ids, until = parcel.ids, now + self._lease()
+        parcel.keep(self.relay.leases.open_attempts(parcel.batch, ids, now, until))
+        if not parcel.claimed:
+            return
+        if len(parcel.claimed) < len(ids):  # our lease ran out meanwhile: the others are somebody else's now
             request = adapter.build(parcel.deliveries, account, now // 1_000)
-        pool = self._pools.setdefault(
-            account.slug, ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix=account.slug)
-        )
-        self._flights[pool.submit(self.tokens.send, adapter, account, request)] = parcel
+        parcel.until, parcel.sent_at = until, now
+        if account.slug not in self._pools:
+            self._pools[account.slug] = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix=account.slug)
+        flight = self._pools[account.slug].submit(self.tokens.send, adapter, account, request)
+        self._flights[flight] = parcel
 
     def _isolate(self, parcel: Parcel, error: Exception) -> None:
         """A batch that cannot be built: halves, until the event that breaks us stands alone."""
@@ -214,38 +291,43 @@ class Drain:
             outcome = self._broken("building a request failed", parcel.account, one, error)
             self._close(parcel.account, parcel.batch, [(one, outcome)], None)
             return
-        for half in _halves(parcel):
-            self._dispatch(half)
+        self._ready[:0] = halves(parcel)
 
     # --- read and close ----------------------------------------------------------------------------------
 
     def _land(self, flight: Future[Answer]) -> None:
-        """Judges an answer. If the ledger cannot take the verdict now, the flight stays for the next run."""
-        parcel, answer = self._flights[flight], flight.result()
+        """Judges an answer. If the ledger cannot take the verdict now, the flight lands once more."""
+        parcel = self._flights.pop(flight)
+        try:
+            self._settle(parcel, flight.result())
+        except SQLAlchemyError:
+            self._flights[flight] = parcel
+            raise
+
+    def _settle(self, parcel: Parcel, answer: Answer) -> None:
         judged, status = self._read(parcel, answer), answer.response.status or None
         if answer.aged and all(outcome.state == "held" for _, outcome in judged):
-            self._renew(flight, answer.aged, judged[0][1], status)
+            self._renew(parcel, answer.aged, judged[0][1], status)
             return
         blamed = [pair for pair in judged if not pair[1].whole]
         innocent = [one for one, outcome in judged if outcome.whole] if len(judged) > 1 else []
-        self.gate.landed(parcel.account, [outcome for _, outcome in judged])
+        self.gate.landed(parcel.account, [outcome for _, outcome in judged], parcel.sent_at)
         self._close(parcel.account, parcel.batch, blamed if innocent else judged, status)
         if innocent:
+            ids = [one.id for one in innocent]
             note = msgspec.structs.replace(judged[0][1], detail="another event of the batch was refused")
-            self.relay.leases.note(parcel.batch, [one.id for one in innocent], note, now_ms(), status)
-        del self._flights[flight]
-        if innocent:
-            rest = _only(parcel, {one.id for one in innocent})
-            self._send_again([rest] if blamed else _halves(rest))
+            self.relay.leases.note(parcel.batch, ids, note, now_ms(), status)
+            # Alone if the culprit was named, else in halves until it stands alone.
+            rest = only(parcel, ids)
+            self._ready[:0] = [rest] if blamed else halves(rest)
 
-    def _renew(self, flight: Future[Answer], token: Kept, why: Outcome, status: int | None) -> None:
+    def _renew(self, parcel: Parcel, token: Kept, why: Outcome, status: int | None) -> None:
         """An access token that ended early, or was taken back, is no reason yet to hold the account: the
         same goes out at once with a new one."""
-        parcel, why = self._flights[flight], msgspec.structs.replace(why, detail="the access token had ended")
-        self.relay.leases.note(parcel.batch, [one.id for one in parcel.claimed], why, now_ms(), status)
-        del self._flights[flight]
+        why = msgspec.structs.replace(why, detail="the access token had ended")
+        self.relay.leases.note(parcel.batch, parcel.ids, why, now_ms(), status)
         self.tokens.forget(parcel.account, token)
-        self._send_again([parcel])
+        self._ready.insert(0, parcel)
 
     def _read(self, parcel: Parcel, answer: Answer) -> list[tuple[Claimed, Outcome]]:
         if answer.outcome is not None:
@@ -258,15 +340,6 @@ class Drain:
             outcome = self._broken("reading an answer failed", parcel.account, parcel.claimed[0], error)
             outcome = msgspec.structs.replace(outcome, ambiguous=True)
             return [(one, outcome) for one in parcel.claimed]
-
-    def _send_again(self, parcels: Sequence[Parcel]) -> None:
-        """What was refused only for another event's sake goes out at once: alone if the culprit was named,
-        else in halves until it stands alone."""
-        for parcel in parcels:
-            if self.stopping.is_set():
-                self.relay.leases.let_go(parcel.batch, [one.id for one in parcel.claimed], now_ms())
-            else:
-                self._dispatch(parcel)
 
     def _close(
         self,
@@ -289,23 +362,9 @@ def _chance() -> float:
     return random.random()  # noqa: S311 - spreads retries in time
 
 
-def _only(parcel: Parcel, ids: Container[int]) -> Parcel:
-    kept = [pair for pair in zip(parcel.claimed, parcel.deliveries, strict=True) if pair[0].id in ids]
-    claimed, deliveries = [one for one, _ in kept], [one for _, one in kept]
-    return msgspec.structs.replace(parcel, claimed=claimed, deliveries=deliveries)
-
-
-def _halves(parcel: Parcel) -> list[Parcel]:
-    middle = (len(parcel.claimed) + 1) // 2
-    return [
-        msgspec.structs.replace(parcel, claimed=parcel.claimed[part], deliveries=parcel.deliveries[part])
-        for part in (slice(middle), slice(middle, None))
-    ]
-
-
 def _tell(account: Account, settled: Settled, outcome: Outcome) -> None:
     facts: dict[str, Fact] = {"account": account.slug, "delivery": settled.delivery, "reason": outcome.reason}
-    if settled.state in {"refused", "expired"}:
+    if settled.state in {"refused", "expired", "broken"}:
         reporting.alert(settled.state, "A delivery ended for good, undelivered", error=None, **facts)
     else:
         log.info("delivery closed", **facts, state=settled.state, trace=outcome.trace)

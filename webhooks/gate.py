@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from integrations.destination import Account, Outcome
 from webhooks import reporting
-from webhooks.clock import MINUTE, milliseconds, now_ms
-from webhooks.holds import Waiting
+from webhooks.clock import MINUTE, SECOND, milliseconds, now_ms
+from webhooks.holds import CHUNK, Waiting
 from webhooks.relay import Relay, fingerprint
 from webhooks.retries import LONGEST_RETRY_AFTER
 
@@ -30,13 +30,18 @@ class Gate:
         self.relay = relay
         self._waiting: dict[str, Waiting] = {}
         self._failures: dict[str, int] = {}
+        self._park_at: dict[str, int] = {}
+        self._releasing: set[str] = set()
         schedule = [milliseconds(seconds) for seconds in relay.settings.retry_schedule]
         self._first = min(RESTING_FIRST, schedule[0])
         self._longest = max(self._first, min(RESTING_LONGEST, max(schedule)))
 
     def look(self) -> None:
-        """Reads how the accounts stand now."""
+        """Reads how the accounts stand now; of those that we opened releases some more."""
         self._waiting = self.relay.holds.waiting()
+        for slug in list(self._releasing):
+            if slug in self._waiting or not self.relay.holds.release(slug, now_ms()):
+                self._releasing.discard(slug)
 
     def is_open(self, account: Account) -> bool:
         """Whether nothing stops the account, as far as we have seen."""
@@ -52,14 +57,21 @@ class Gate:
                 self._open(account, "account released: its settings have changed")
                 return limit
             if has_due and seen.probe_at > now:
-                self.relay.holds.park(account.slug, now)
+                self._park(account.slug, now)
         elif not has_due:
             return 0
         tried = seen.probe_at <= now and self.relay.holds.probe(account.slug, seen, now, self._next(seen))
         return 1 if tried else 0
 
-    def landed(self, account: Account, outcomes: Sequence[Outcome]) -> None:
-        """Learns from an answer."""
+    def _park(self, slug: str, now: int) -> None:
+        """Every second, or at once while there is much of it."""
+        if self._park_at.get(slug, 0) <= now:
+            is_much = self.relay.holds.park(slug, now) == CHUNK
+            self._park_at[slug] = now if is_much else now + SECOND
+
+    def landed(self, account: Account, outcomes: Sequence[Outcome], sent_at: int) -> None:
+        """Learns from an answer to what was sent then. Only what was sent since an account was stopped can
+        open it: the rest says how things were before."""
         held = next((outcome for outcome in outcomes if outcome.state == "held"), None)
         if held is not None:
             self._hold(account, held)
@@ -67,13 +79,17 @@ class Gate:
             self._failed(account, outcomes[0])
         else:
             self._failures[account.slug] = 0
-            if not self.is_open(account):
+            seen = self._waiting.get(account.slug)
+            if seen is not None and seen.since < sent_at:
                 self._open(account, "account released: the destination answers again")
 
     def _open(self, account: Account, why: str) -> None:
-        count = self.relay.holds.release(account.slug, now_ms())
+        now = now_ms()
+        self.relay.holds.open(account.slug, now)
+        if self.relay.holds.release(account.slug, now) == CHUNK:
+            self._releasing.add(account.slug)  # the rest bit by bit, so that nobody waits for it
         self._waiting.pop(account.slug, None)
-        log.info(why, account=account.slug, count=count)
+        log.info(why, account=account.slug)
 
     def _next(self, seen: Waiting) -> int:
         first, longest = (HELD_FIRST, HELD_LONGEST) if seen.state == "held" else (self._first, self._longest)
@@ -93,12 +109,16 @@ class Gate:
 
     def _failed(self, account: Account, why: Outcome) -> None:
         count = self._failures[account.slug] = self._failures.get(account.slug, 0) + 1
-        if not self.is_open(account) or (count < FAILURES and not why.retry_after):
-            return
+        slug, kind, now = account.slug, account.destination, now_ms()
         asked = milliseconds(min(why.retry_after or 0, LONGEST_RETRY_AFTER))
+        if not self.is_open(account):
+            if asked:
+                self.relay.holds.postpone(slug, now + asked)
+            return
+        if count < FAILURES and not asked:
+            return
         pause = max(self._first, asked)
-        slug, kind = account.slug, account.destination
-        if self.relay.holds.stop(slug, kind, "resting", why, fingerprint(account), now_ms(), pause):
+        if self.relay.holds.stop(slug, kind, "resting", why, fingerprint(account), now, pause):
             log.warning(
                 "a destination fails again and again; its account rests",
                 account=account.slug,

@@ -7,18 +7,23 @@ with one delivery at a time, by one worker, at growing intervals; what waits cos
 from typing import Literal
 
 import msgspec
-from sqlalchemy import and_, select, update
+from sqlalchemy import ColumnElement, and_, case, literal_column, select, update
 
 from integrations.destination import Outcome
 from webhooks.database import Database
 from webhooks.schema import accounts, deliveries
 
+CHUNK = 500
+"""Deliveries that change their state in one transaction: nobody waits long for what it locks."""
+
 
 class Waiting(msgspec.Struct, frozen=True):
-    """An account that waits: why, with which settings it was stopped, and when one delivery may try."""
+    """An account that waits: why, with which settings it was stopped and when, and when one delivery may
+    try."""
 
     state: Literal["held", "resting"]
     fingerprint: str
+    since: int
     probe_at: int
     pauses: int
 
@@ -31,11 +36,10 @@ class Holds:
 
     def waiting(self) -> dict[str, Waiting]:
         """Every account that is not open, by its slug."""
-        columns = (accounts.c.account, accounts.c.state, accounts.c.fingerprint)
-        more = (accounts.c.probe_at, accounts.c.pauses)
+        columns = [accounts.c[name] for name in Waiting.__struct_fields__]
+        stopped = select(accounts.c.account, *columns).where(accounts.c.state != "open")
         with self.database.read() as db:
-            rows = db.execute(select(*columns, *more).where(accounts.c.state != "open")).all()
-        return {row.account: Waiting(row.state, row.fingerprint, row.probe_at, row.pauses) for row in rows}
+            return {account: Waiting(*facts) for account, *facts in db.execute(stopped)}
 
     def stop(
         self,
@@ -68,32 +72,61 @@ class Holds:
             again = update(accounts).where(accounts.c.account == account, fresh).values(**row, pauses=0)
             return db.execute(again.returning(accounts.c.account)).scalar() is not None
 
-    def park(self, account: str, now: int) -> int:
-        """Shows what waits for a held account as `held`; returns how many."""
+    def postpone(self, account: str, until: int) -> None:
+        """Leaves a resting account alone at least until then: its destination has asked for it."""
+        resting = and_(accounts.c.account == account, accounts.c.state == "resting")
         with self.database.write() as db:
-            why = select(accounts.c.reason).where(accounts.c.account == account).scalar_subquery()
-            parked = db.execute(
-                update(deliveries)
-                .where(deliveries.c.account == account, deliveries.c.state == "due")
-                .where(deliveries.c.due_at <= now)
-                .values(state="held", reason=why, batch=None, previous_batch=None)
-            )
-        return parked.rowcount
+            later = update(accounts).where(resting, accounts.c.probe_at < until)
+            db.execute(later.values(probe_at=until))
 
-    def release(self, account: str, now: int) -> int:
-        """Opens an account and makes what was held for it due; returns how many."""
+    def park(self, account: str, now: int) -> int:
+        """Shows what waits for a held account as `held`, `CHUNK` of it at a time; returns how many.
+
+        What a dead worker left stays due: whoever takes it next has to count the crash.
+        """
+        waiting = and_(
+            deliveries.c.account == account,
+            deliveries.c.state == literal_column("'due'"),  # spelled like the partial index
+            deliveries.c.due_at <= now,
+            deliveries.c.batch.is_(None),
+        )
+        with self.database.write() as db:
+            # Locked: an account that is released at the same moment must not leave anything behind as held.
+            held = select(accounts.c.reason).where(accounts.c.account == account, accounts.c.state == "held")
+            why = db.execute(held.with_for_update()).scalar()
+            if why is None:
+                return 0
+            chosen = _some(waiting, deliveries.c.due_at)
+            park = update(deliveries).where(chosen).values(state="held", reason=why)
+            return len(db.execute(park.returning(deliveries.c.id)).all())
+
+    def open(self, account: str, now: int) -> None:
+        """Opens an account. What is held for it is for `release`."""
         with self.database.write() as db:
             db.execute(
                 update(accounts)
                 .where(accounts.c.account == account)
                 .values(state="open", reason="", detail="", since=now, probe_at=0, pauses=0)
             )
-            released = db.execute(
-                update(deliveries)
-                .where(deliveries.c.account == account, deliveries.c.state == "held")
-                .values(state="due", due_at=now, reason="", detail="")
-            )
-        return released.rowcount
+
+    def release(self, account: str, now: int) -> int:
+        """Makes due what is held for an account, the oldest first, `CHUNK` of it at a time; returns how
+        many: 0 when nothing is left."""
+        held = and_(deliveries.c.state == "held", deliveries.c.account == account, _IS_UNDONE)
+        due_at = case((deliveries.c.due_at > now, now), else_=deliveries.c.due_at)  # in their old order
+        with self.database.write() as db:
+            chosen = _some(held, deliveries.c.id)
+            free = update(deliveries).where(chosen).values(state="due", due_at=due_at, reason="", detail="")
+            return len(db.execute(free.returning(deliveries.c.id)).all())
+
+    def release_all(self, account: str, now: int) -> int:
+        """Opens an account and makes everything due that was held for it; returns how many. Short
+        transactions: what is left when it is cut off, the sweep releases."""
+        self.open(account, now)
+        total = 0
+        while count := self.release(account, now):
+            total += count
+        return total
 
     def probe(self, account: str, seen: Waiting, now: int, pause: int) -> bool:
         """Whether we are the one who may try this account now; of a held one a delivery is then due."""
@@ -111,11 +144,16 @@ class Holds:
             ).scalar()
             if won is None:
                 return False
-            oldest = (
-                select(deliveries.c.id)
-                .where(deliveries.c.account == account, deliveries.c.state == "held")
-                .order_by(deliveries.c.due_at)
-                .limit(1)
-            )
+            held = and_(deliveries.c.state == "held", deliveries.c.account == account, _IS_UNDONE)
+            oldest = select(deliveries.c.id).where(held).order_by(deliveries.c.id).limit(1)
             db.execute(update(deliveries).where(deliveries.c.id.in_(oldest)).values(state="due", due_at=now))
         return True
+
+
+_IS_UNDONE = deliveries.c.state != literal_column("'delivered'")  # spelled like the partial index
+
+
+def _some(which: ColumnElement[bool], first: ColumnElement[int]) -> ColumnElement[bool]:
+    """Those deliveries, at most `CHUNK` of them and none that somebody else looks at."""
+    chosen = select(deliveries.c.id).where(which).order_by(first).limit(CHUNK)
+    return deliveries.c.id.in_(select(chosen.with_for_update(skip_locked=True).cte("chosen").c.id))

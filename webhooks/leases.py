@@ -29,7 +29,7 @@ CRASH_LIMIT = 5
 """After so many workers died while they held it, a delivery is `broken`. After two it travels alone, so that
 only the culprit gets there."""
 
-_SUSPECT = deliveries.c.crashes > 1
+_SUSPECT = deliveries.c.crashes > literal_column("1")  # spelled like the partial index
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -149,6 +149,12 @@ class Leases:
                 db.execute(_OPEN, rows)
         return ours
 
+    def renew(self, batch: str, ids: Sequence[int], until: int) -> set[int]:
+        """Prolongs the lease of what must wait; returns the deliveries that are still ours."""
+        with self.database.write() as db:
+            prolonged = {"ids": ids, "of_batch": batch, "until": until}
+            return set(db.execute(_PROLONG, prolonged).scalars())
+
     def close(
         self,
         batch: str,
@@ -168,7 +174,6 @@ class Leases:
         with self.database.write() as db:
             for (outcome, state), group in alike.items():
                 ids = [one.delivery for one in group]
-                db.execute(_end_of_attempts(batch, ids, outcome, http_status, now))
                 again = [{"one": one.delivery, "then": one.due_at} for one in group]
                 ending = _end_of_lease(batch, outcome, state, now, confirm_at)
                 if state == "due":  # each with its own next try: a spread of times
@@ -176,6 +181,8 @@ class Leases:
                     db.execute(one_by_one.values(due_at=bindparam("then")), again)
                 else:
                     db.execute(ending.where(deliveries.c.id.in_(ids)))
+                # Last, as in `claim`: two that lock the same rows in another order wait in a circle.
+                db.execute(_end_of_attempts(batch, ids, outcome, http_status, now))
 
     def note(
         self, batch: str, ids: Sequence[int], outcome: Outcome, now: int, http_status: int | None
@@ -245,18 +252,13 @@ _EVENTS = select(events.c.id, events.c.order_id, events.c.shop, events.c.sealed)
     events.c.id.in_(bindparam("ids", expanding=True))
 )
 
-_RENEW = (
-    update(deliveries)
-    .where(
-        deliveries.c.id.in_(bindparam("ids", expanding=True)),
-        deliveries.c.batch == bindparam("of_batch"),
-        deliveries.c.state == "due",
-    )
-    .values(
-        due_at=bindparam("until"), first_sent_at=func.coalesce(deliveries.c.first_sent_at, bindparam("now"))
-    )
-    .returning(deliveries.c.id)
+_OURS = and_(
+    deliveries.c.id.in_(bindparam("ids", expanding=True)),
+    deliveries.c.batch == bindparam("of_batch"),
+    deliveries.c.state == "due",
 )
+_PROLONG = update(deliveries).where(_OURS).values(due_at=bindparam("until")).returning(deliveries.c.id)
+_RENEW = _PROLONG.values(first_sent_at=func.coalesce(deliveries.c.first_sent_at, bindparam("now")))
 
 _OPEN = attempts.insert()
 

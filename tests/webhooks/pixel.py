@@ -16,11 +16,11 @@ from webhooks.schema import deliveries, events
 class Pixel:
     """A destination that answers as the test says, and remembers every event it was sent."""
 
-    def __init__(self, server: HTTPServer) -> None:
+    def __init__(self, server: HTTPServer, number: str = "1234567890") -> None:
         self.calls: list[list[dict[str, Any]]] = []
         self.authorizations: list[str] = []
         self.answer: Callable[[list[dict[str, Any]]], Response] = self.accept
-        server.expect_request("/v26.0/1234567890/events").respond_with_handler(self._handle)
+        server.expect_request(f"/v26.0/{number}/events").respond_with_handler(self._handle)
 
     def _handle(self, request: Request) -> Response:
         data = json.loads(request.get_data()).get("data", [])

@@ -10,6 +10,7 @@ from msgspec import structs
 from sqlalchemy import select, update
 from werkzeug import Response
 
+from integrations.destination import Outcome
 from tests.webhooks.conftest import SECRET, Environment
 from tests.webhooks.pixel import Pixel, due_now, rows
 from webhooks import app, gate, settings
@@ -147,3 +148,101 @@ def test_what_an_account_does_not_want_is_suppressed_visibly(
     assert row["detail"]
     drain.close()
     choosy.close()
+
+
+# --- what is held, and what becomes of it ------------------------------------------------------------------
+
+
+def hold(relay: Relay, drain: Drain, pixel: Pixel, orders: Orders) -> None:
+    """Has the destination refuse our token with one order."""
+    pixel.answer = lambda _: pixel.error(401, code=190, message="expired", fbtrace_id="t")
+    orders(1)
+    drain.run(5)
+    assert state(relay)["state"] == "held"
+
+
+def test_what_a_dead_worker_sent_to_a_held_account_stays_uncertain(
+    relay: Relay, drain: Drain, pixel: Pixel, orders: Orders
+) -> None:
+    hold(relay, drain, pixel, orders)
+    _, second = orders(2)
+    now = now_ms()
+    [lost] = relay.leases.claim("meta", 1, "dead", now, now)
+    relay.leases.open_attempts("dead", [lost.id], now, now)
+    drain.run(0.1)
+    pixel.answer = pixel.accept
+    relay.holds.release_all("meta", now_ms())
+    drain.run(5)
+    row = rows(relay)[second]
+    assert (row["state"], row["ambiguous"], row["crashes"]) == ("delivered", True, 1)
+
+
+def test_nothing_is_put_aside_for_an_account_that_was_just_released(
+    relay: Relay, drain: Drain, pixel: Pixel, orders: Orders
+) -> None:
+    hold(relay, drain, pixel, orders)
+    drain.gate.look()  # this worker still believes that it is held
+    relay.holds.release_all("meta", now_ms())
+    assert relay.holds.park("meta", now_ms()) == 0
+    assert {row["state"] for row in rows(relay).values()} == {"due"}
+
+
+def test_what_is_held_is_released_bit_by_bit_and_in_its_old_order(
+    relay: Relay, drain: Drain, pixel: Pixel, orders: Orders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks.holds.CHUNK", 2)
+    monkeypatch.setattr("webhooks.gate.CHUNK", 2)
+    hold(relay, drain, pixel, orders)
+    orders(5)
+    before = {one: row["due_at"] for one, row in rows(relay).items()}
+    while relay.holds.park("meta", now_ms()):
+        continue
+    assert {row["state"] for row in rows(relay).values()} == {"held"}
+    assert [relay.holds.release("meta", now_ms()) for _ in range(4)] == [2, 2, 1, 0]
+    after = {one: row["due_at"] for one, row in rows(relay).items()}
+    tried, *waited = after
+    assert {one: after[one] for one in waited} == {one: before[one] for one in waited}
+    assert after[tried] <= now_ms(), "its lease would have run on"
+
+
+def test_all_that_is_held_goes_out_once_the_destination_takes_one(
+    relay: Relay, drain: Drain, pixel: Pixel, orders: Orders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks.holds.CHUNK", 2)
+    monkeypatch.setattr("webhooks.gate.CHUNK", 2)
+    hold(relay, drain, pixel, orders)
+    placed = orders(7)
+    while relay.holds.park("meta", now_ms()):
+        continue
+    pixel.answer, pixel.calls = pixel.accept, []
+    with relay.database.write() as db:
+        db.execute(update(accounts).values(probe_at=0))
+    drain.run(5)
+    assert {row["state"] for row in rows(relay).values()} == {"delivered"}
+    assert sorted(pixel.ids) == placed
+
+
+def test_an_answer_from_before_does_not_open_an_account(
+    relay: Relay, drain: Drain, pixel: Pixel, orders: Orders
+) -> None:
+    hold(relay, drain, pixel, orders)
+    [account] = relay.settings.accounts
+    since = state(relay)["since"]
+    drain.gate.look()
+    drain.gate.landed(account, [Outcome("delivered")], since)
+    assert state(relay)["state"] == "held"
+    drain.gate.landed(account, [Outcome("delivered")], since + 1)
+    assert state(relay)["state"] == "open"
+
+
+def test_a_resting_destination_that_asks_for_more_time_gets_it(
+    relay: Relay, drain: Drain, pixel: Pixel, orders: Orders
+) -> None:
+    orders(1)
+    failing(pixel, drain, relay)
+    pixel.answer = lambda _: Response("slow down", 429, headers={"Retry-After": "90"})
+    with relay.database.write() as db:
+        db.execute(update(accounts).values(probe_at=0))
+    due_now(relay)
+    drain.run(0.01)
+    assert state(relay)["probe_at"] >= now_ms() + 85_000

@@ -158,7 +158,7 @@ def release(account: str, json: bool) -> None:
     with opened() as relay:
         if account not in Questions(relay.database).standings():
             _is_open(relay, account)
-        count = relay.holds.release(account, now_ms())
+        count = relay.holds.release_all(account, now_ms())
         with relay.database.write() as db:
             Entry("release", f"account={account}").add(db, count)
         wake(relay)
