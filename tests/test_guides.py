@@ -1,4 +1,4 @@
-"""The guides' tables are made from the adapters; `pytest tests/test_guides.py --update-guides` renews them."""
+"""The guides' tables come from the adapters; `pytest tests/test_guides.py --update-guides` renews them."""
 
 from pathlib import Path
 
