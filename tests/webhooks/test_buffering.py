@@ -453,3 +453,50 @@ def is_closed(server: Server) -> bool:
     except ConnectionResetError:
         return False  # let in at the very moment of closing
     return False
+
+
+def test_a_reload_turns_nobody_away(own_server: Server) -> None:
+    """SIGHUP, while hooks come in on new connections and on old ones."""
+    with own_server.connect() as old, ThreadPoolExecutor(4) as pool:
+        old.sendall(signed("reload/old"))
+        assert answer(old) == 200
+        told = [pool.submit(timed, own_server, f"reload/{number}") for number in range(300)]
+        for _ in range(2):
+            own_server.process.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+        assert max(one.result() for one in told) < 2
+    assert {f"reload/{number}" for number in range(300)} <= own_server.topics()
+
+
+# --- when a request is whole -------------------------------------------------------------------------------
+
+
+@given(data())
+def test_it_does_not_matter_how_a_request_is_cut_up(draw: DataObject) -> None:
+    """Several requests in a row, in pieces of any size, are the same requests; gunicorn's parser agrees."""
+    bodies = draw.draw(lists(tuples(binary(max_size=300), integers(0, 50)), min_size=1, max_size=4))
+    requests = [
+        chunked("any", body, in_chunks(body, size)) if size and body else signed("any", body)
+        for body, size in bodies
+    ]
+    stream = b"".join(requests)
+    arriving, taken = Arriving(Config(), ("127.0.0.1", 1), LIMIT), []
+    while stream or arriving.data:
+        cut = draw.draw(integers(1, 200)) if stream else 0
+        one = arriving.feed(stream[:cut])
+        stream = stream[cut:]
+        taken += [one] if one else []
+        assert one or stream, "the end was not found"
+    assert taken == [Taken(request, is_whole=True) for request in requests]
+    for one, (body, _) in zip(taken, bodies, strict=True):
+        assert Request(Config(), IterUnreader([one.request]), None).body.read() == body
+
+
+@given(binary(max_size=500), integers(1, 500))
+def test_no_bytes_break_it(noise: bytes, cut: int) -> None:
+    """Whatever comes is wanted more of, taken or refused."""
+    for start in (b"", chunked("any", BODY, b"")):
+        arriving = Arriving(Config(), ("127.0.0.1", 1), 1_000)
+        for piece in ((start + noise)[:cut], (start + noise)[cut:]):
+            with suppress(Refused):
+                arriving.feed(piece)
