@@ -133,7 +133,7 @@ class Store(ABC):
             body = load_json(hook.body)
             if not isinstance(body, dict):
                 raise Malformed("the body is not a JSON object")
-            return self.map(hook, body, shop)
+            return _heard(self.map(hook, body, shop), hook)
         except (NotJson, NotMoney) as error:
             raise Malformed(str(error)) from error
 
@@ -149,7 +149,16 @@ class Store(ABC):
         # A second Purchase must be impossible, whatever an adapter does.
         if any(event.event_name != "Refund" or event.value <= 0 for event in told):
             raise ValueError(f"{self.slug} tells of a refund that is none")
-        return told
+        return tuple(_heard(event, hook) for event in told)
+
+
+def _heard(event: Event, hook: Hook) -> Event:
+    """The event, at the latest when it was heard of: destinations refuse the future for good, and a shop
+    whose clock is ahead would lose every order."""
+    if event.event_time <= hook.received_at:
+        return event
+    visit = event.landing_at and min(event.landing_at, hook.received_at * 1000)
+    return msgspec.structs.replace(event, event_time=hook.received_at, landing_at=visit)
 
 
 Verdict = Literal["event", "duplicate", "not_an_event", "quarantined", "incomplete"]

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from integrations.discovery import stores
@@ -235,6 +236,17 @@ def test_an_event_survives_the_vault(case: Case) -> None:
         assert isinstance(event, Event)
         assert decode(encode(event)) == event
         assert (event.store, event.shop) == (case.store.slug, case.shop.slug)
+
+
+@every_signed_case
+def test_nothing_happens_after_it_was_heard_of(case: Case) -> None:
+    """The clock of a shop may be ahead."""
+    if case.expected.verdict == "event":
+        told = case.store.read(case.hook, case.shop)
+        early = told.event_time - 3_600
+        event = case.store.read(msgspec.structs.replace(case.hook, received_at=early), case.shop)
+        visit = told.landing_at and min(told.landing_at, early * 1000)
+        assert event == msgspec.structs.replace(told, event_time=early, landing_at=visit)
 
 
 @every_store
