@@ -6,7 +6,7 @@ parameters) is untrusted and bounded, and is only ever looked up by name.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from typing import Literal
@@ -103,12 +103,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Attributes win over landing parameters, and a leading underscore (a cookie's name, or a hidden
         attribute) does not matter: ``captured("fbp")`` finds ``_fbp``.
         """
+        return next(self.noted(*names), "")
+
+    def noted(self, *names: str) -> Iterator[str]:
+        """All of these values, in that order: a snippet may have written "undefined" where another has it."""
         for pairs in (self.attributes, self.landing):
             for name in names:
                 for spelling in (name, f"_{name}"):
                     if value := pairs.get(spelling, ""):
-                        return value
-        return ""
+                        yield value
 
 
 def encode(event: Event) -> bytes:

@@ -29,8 +29,7 @@ def captured(event: Event, form: re.Pattern[str], *names: str) -> str:
 
     Never truncated, changed in case or made up: a wrong one joins strangers.
     """
-    value = event.captured(*names)
-    return value if form.fullmatch(value) else ""
+    return next(filter(form.fullmatch, event.noted(*names)), "")
 
 
 def filled(fields: dict[str, Any]) -> dict[str, Any]:

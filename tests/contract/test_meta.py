@@ -87,6 +87,19 @@ def test_click_id(
     assert _event(event)["user_data"].get("fbc", "") == wanted
 
 
+def test_what_a_snippet_spoiled_hides_nothing() -> None:
+    notes = {
+        "fbclid": "[object Object]",
+        "_fbp": "fb.1.1794998000000.1098115397",
+        "fbp": "undefined",
+        "_fbc": "null",
+    }
+    event = msgspec.structs.replace(FULL, attributes=notes)
+    user = _event(event)["user_data"]
+    assert user["fbp"] == notes["_fbp"]
+    assert user["fbc"] == f"fb.1.{FULL.landing_at}.{FULL.landing['fbclid']}"
+
+
 def test_no_cookie_is_made_up() -> None:
     assert "fbp" not in _event(msgspec.structs.replace(FULL, attributes={}))["user_data"]
 
