@@ -137,6 +137,9 @@ _EVENT_FIELDS = frozenset(
 )
 _ITEM_FIELDS = frozenset({"product_id", "variant_id", "sku", "country"})
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_LONGEST_ID = 255
+_NO_ID = frozenset({"undefined", "null", "none", "nan", "true", "false", "[object object]"})
+"""What a snippet writes that found no id. As one, it would make one sale of all that the shop sells."""
 
 
 class BadTemplate(ValueError):
@@ -145,7 +148,10 @@ class BadTemplate(ValueError):
 
 def check_event_id(template: str) -> str:
     """Returns the template of an event_id, or raises `BadTemplate`."""
-    return _check(template, lambda name: name in _EVENT_FIELDS or name.startswith("meta:"))
+    _check(template, lambda name: name in _EVENT_FIELDS or name.startswith("meta:"))
+    if all("shop" in names for names in _pieces(template)[1]):
+        raise BadTemplate(f"{template!r} names the shop alone, so every order would get the same id")
+    return template
 
 
 def check_item_id(template: str) -> str:
@@ -165,7 +171,10 @@ def event_id(event: Event, template: str = DEFAULT_EVENT_ID) -> str:
 
     def look_up(name: str) -> str:
         kind, _, key = name.partition(":")
-        return event.attributes.get(key, "") if kind == "meta" else fields.get(name, "")
+        if kind != "meta":
+            return fields.get(name, "")
+        noted = event.attributes.get(key, "")
+        return noted if len(noted) <= _LONGEST_ID and noted.lower() not in _NO_ID else ""
 
     return _fill(template, look_up, missing=event.order_id)
 

@@ -112,7 +112,7 @@ def purchase(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> Eve
         shop=shop.slug,
         key=order_id,
         order_id=order_id,
-        order_name=text(body.get("name")),
+        order_name=text(body.get("name"), 255),
         event_time=_event_time(topic, body, order_id),
         value=value,
         currency=side.currency,
