@@ -6,6 +6,7 @@ learned stands beside it (``confirmed``) and is told: ``processed``, ``unknown``
 word for what went wrong.
 """
 
+import threading
 import time
 from collections.abc import Sequence
 
@@ -51,11 +52,11 @@ def first_look(adapter: Destination, account: Account, settled: Sequence[Settled
         return None
 
 
-def confirm_due(relay: Relay, tokens: Tokens) -> int:
+def confirm_due(relay: Relay, tokens: Tokens, stopping: threading.Event | None = None) -> int:
     """Asks about every call that is due; returns how many were asked about."""
     until, asked = time.monotonic() + SECONDS, 0
     for call in _due(relay.database, now_ms()):
-        if time.monotonic() > until:
+        if time.monotonic() > until or (stopping is not None and stopping.is_set()):
             break
         if _postpone(relay.database, call, now_ms()):
             _learn(relay, call, _ask(relay, tokens, call))

@@ -11,9 +11,8 @@ import msgspec
 from sqlalchemy import Connection, ScalarSelect, func, select
 
 from webhooks.clock import HOUR, now_ms
-from webhooks.questions import UNDONE
 from webhooks.relay import Relay
-from webhooks.schema import accounts, attempts, deliveries, events, hooks
+from webhooks.schema import UNDONE, accounts, attempts, deliveries, events, hooks
 
 
 class Waiting(msgspec.Struct, frozen=True):

@@ -7,11 +7,11 @@ with one delivery at a time, by one worker, at growing intervals; what waits cos
 from typing import Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, literal_column, select, update
+from sqlalchemy import ColumnElement, and_, case, select, update
 
 from integrations.destination import Outcome
 from webhooks.database import Database
-from webhooks.schema import accounts, deliveries
+from webhooks.schema import DUE, UNDONE, accounts, deliveries
 
 CHUNK = 500
 """Deliveries that change their state in one transaction: nobody waits long for what it locks."""
@@ -85,10 +85,7 @@ class Holds:
         What a dead worker left stays due: whoever takes it next has to count the crash.
         """
         waiting = and_(
-            deliveries.c.account == account,
-            deliveries.c.state == literal_column("'due'"),  # spelled like the partial index
-            deliveries.c.due_at <= now,
-            deliveries.c.batch.is_(None),
+            DUE, deliveries.c.account == account, deliveries.c.due_at <= now, deliveries.c.batch.is_(None)
         )
         with self.database.write() as db:
             # Locked: an account that is released at the same moment must not leave anything behind as held.
@@ -112,7 +109,7 @@ class Holds:
     def release(self, account: str, now: int) -> int:
         """Makes due what is held for an account, the oldest first, `CHUNK` of it at a time; returns how
         many: 0 when nothing is left."""
-        held = and_(deliveries.c.state == "held", deliveries.c.account == account, _IS_UNDONE)
+        held = and_(deliveries.c.state == "held", deliveries.c.account == account, UNDONE)
         due_at = case((deliveries.c.due_at > now, now), else_=deliveries.c.due_at)  # in their old order
         with self.database.write() as db:
             chosen = _some(held, deliveries.c.id)
@@ -127,6 +124,12 @@ class Holds:
         while count := self.release(account, now):
             total += count
         return total
+
+    def has_held(self, account: str) -> bool:
+        """Whether anything is held for the account."""
+        held = and_(deliveries.c.state == "held", deliveries.c.account == account, UNDONE)
+        with self.database.read() as db:
+            return db.execute(select(deliveries.c.id).where(held).limit(1)).first() is not None
 
     def probe(self, account: str, seen: Waiting, now: int, pause: int) -> bool:
         """Whether we are the one who may try this account now; of a held one a delivery is then due."""
@@ -144,13 +147,10 @@ class Holds:
             ).scalar()
             if won is None:
                 return False
-            held = and_(deliveries.c.state == "held", deliveries.c.account == account, _IS_UNDONE)
+            held = and_(deliveries.c.state == "held", deliveries.c.account == account, UNDONE)
             oldest = select(deliveries.c.id).where(held).order_by(deliveries.c.id).limit(1)
             db.execute(update(deliveries).where(deliveries.c.id.in_(oldest)).values(state="due", due_at=now))
         return True
-
-
-_IS_UNDONE = deliveries.c.state != literal_column("'delivered'")  # spelled like the partial index
 
 
 def _some(which: ColumnElement[bool], first: ColumnElement[int]) -> ColumnElement[bool]:

@@ -16,20 +16,17 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    literal_column,
     select,
     update,
 )
 
 from integrations.destination import Outcome
 from webhooks.database import Database
-from webhooks.schema import attempts, deliveries, events
+from webhooks.schema import CRASHED, DUE, attempts, deliveries, events
 
 CRASH_LIMIT = 5
 """After so many workers died while they held it, a delivery is `broken`. After two it travels alone, so that
 only the culprit gets there."""
-
-_SUSPECT = deliveries.c.crashes > literal_column("1")  # spelled like the partial index
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -205,11 +202,11 @@ class Leases:
 
 _IS_DUE = and_(
     deliveries.c.account == bindparam("of"),
-    deliveries.c.state == literal_column("'due'"),  # spelled like the partial index
+    DUE,
     deliveries.c.due_at <= bindparam("now"),
 )
 _ANY_DUE = select(deliveries.c.id).where(_IS_DUE).limit(1)
-_ANY_SUSPECT = _ANY_DUE.where(_SUSPECT)
+_ANY_SUSPECT = _ANY_DUE.where(CRASHED)
 
 
 def _lease(which: ColumnElement[bool]) -> Update:
@@ -246,7 +243,7 @@ def _lease(which: ColumnElement[bool]) -> Update:
     )
 
 
-_LEASE = {False: _lease(~_SUSPECT), True: _lease(_SUSPECT)}
+_LEASE = {False: _lease(~CRASHED), True: _lease(CRASHED)}
 
 _EVENTS = select(events.c.id, events.c.order_id, events.c.shop, events.c.sealed).where(
     events.c.id.in_(bindparam("ids", expanding=True))

@@ -5,7 +5,7 @@ and their order leaves evidence of a crash between any two: record before waking
 sending, a closed one afterwards.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, func, select, update
 from integrations.event import Event
 from integrations.store import Verdict
 from webhooks.database import Database
-from webhooks.schema import deliveries, events, hooks
+from webhooks.schema import INCOMPLETE, UNDONE, deliveries, events, hooks
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,13 +194,14 @@ class Ledger:
 
     # --- hooks that name an order which must be fetched --------------------------------------------------
 
-    def lease_incomplete(self, now: int, until: int, limit: int = 20) -> list[Mapping[str, Any]]:
-        """Takes incomplete hooks that are due; they come back by themselves at ``until``."""
+    def lease_incomplete(self, now: int, until: int, but: Collection[str] = ()) -> Mapping[str, Any] | None:
+        """Takes an incomplete hook that is due, of no shop among ``but``; it comes back by itself at
+        ``until``. None if there is no such hook."""
         due = (
             select(hooks.c.id)
-            .where(hooks.c.verdict == "incomplete", hooks.c.due_at <= now, hooks.c.sealed.is_not(None))
+            .where(INCOMPLETE, hooks.c.due_at <= now, hooks.c.shop.not_in(but), hooks.c.sealed.is_not(None))
             .order_by(hooks.c.due_at)
-            .limit(limit)
+            .limit(1)
             .with_for_update(skip_locked=True)
             .cte("due")
         )
@@ -211,55 +212,56 @@ class Ledger:
             .returning(hooks)
         )
         with self.database.write() as db:
-            return [dict(row) for row in db.execute(take).mappings()]
+            row = db.execute(take).mappings().first()
+        return None if row is None else dict(row)
 
     def close_hook(self, hook: int, verdict: Verdict, reason: str, due_at: int | None = None) -> None:
-        """Writes down what became of a hook after it was recorded."""
+        """Writes down what became of an incomplete hook, unless somebody else has completed it meanwhile."""
+        ours = and_(hooks.c.id == hook, INCOMPLETE)
         with self.database.write() as db:
-            db.execute(
-                update(hooks).where(hooks.c.id == hook).values(verdict=verdict, reason=reason, due_at=due_at)
-            )
+            db.execute(update(hooks).where(ours).values(verdict=verdict, reason=reason, due_at=due_at))
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def expire(self, now: int) -> int:
+    def expire(self, now: int, limit: int = 500) -> int:
         """Ends waiting deliveries that their destination would refuse by age; returns how many."""
-        waiting = and_(
-            deliveries.c.state.in_(("due", "held")),
-            deliveries.c.batch.is_(None),
-            deliveries.c.expires_at <= now,
+        too_old = select(deliveries.c.id).where(_WAITING, deliveries.c.batch.is_(None))
+        some = too_old.where(deliveries.c.expires_at <= now).limit(limit).with_for_update(skip_locked=True)
+        end = (
+            update(deliveries)
+            .where(deliveries.c.id.in_(select(some.cte("some").c.id)))
+            .values(state="expired", reason="too_old", detail="older than the destination accepts")
         )
         with self.database.write() as db:
-            ended = db.execute(
-                update(deliveries)
-                .where(waiting)
-                .values(state="expired", reason="too_old", detail="older than the destination accepts")
-            )
-        return ended.rowcount
+            return len(db.execute(end.returning(deliveries.c.id)).all())
 
     def closing_soon(self, before: int) -> dict[str, int]:
         """How many waiting deliveries of each account become too old before that time."""
-        waiting = and_(deliveries.c.state.in_(("due", "held")), deliveries.c.expires_at <= before)
-        query = select(deliveries.c.account, func.count()).where(waiting).group_by(deliveries.c.account)
+        soon = and_(_WAITING, deliveries.c.expires_at <= before)
+        query = select(deliveries.c.account, func.count()).where(soon).group_by(deliveries.c.account)
         with self.database.read() as db:
             return {account: int(count) for account, count in db.execute(query)}
 
     def forget(self, before: int, limit: int = 500) -> int:
         """Blanks what is personal in finished events and hooks older than ``before``; facts stay."""
-        undone = select(deliveries.c.event).where(deliveries.c.state.in_(("due", "held")))
+        waits = select(deliveries.c.id).where(deliveries.c.event == events.c.id, _WAITING).exists()
         old_events = (
             select(events.c.id)
-            .where(events.c.received_at < before, events.c.sealed.is_not(None))
-            .where(events.c.id.not_in(undone))
+            .where(events.c.received_at < before, events.c.sealed.is_not(None), ~waits)
+            .order_by(events.c.received_at)
             .limit(limit)
         )
         old_hooks = (
             select(hooks.c.id)
             .where(hooks.c.received_at < before, hooks.c.sealed.is_not(None))
             .where(hooks.c.verdict != "incomplete")
+            .order_by(hooks.c.received_at)
             .limit(limit)
         )
         with self.database.write() as db:
             blanked = db.execute(update(events).where(events.c.id.in_(old_events)).values(sealed=None))
             emptied = db.execute(update(hooks).where(hooks.c.id.in_(old_hooks)).values(sealed=None))
         return blanked.rowcount + emptied.rowcount
+
+
+_WAITING = and_(deliveries.c.state.in_(("due", "held")), UNDONE)

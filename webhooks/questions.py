@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, Select, literal_column, select, union
+from sqlalchemy import Connection, RowMapping, Select, select, union
 
 from webhooks.clock import rfc3339
 from webhooks.database import Database
-from webhooks.schema import accounts, attempts, deliveries, events, hooks
+from webhooks.schema import UNDONE, accounts, attempts, deliveries, events, hooks
 
 STATES = ("due", "held", "delivered", "refused", "expired", "suppressed", "broken")
 """Every state of a delivery in the ledger, the unfinished first."""
@@ -25,9 +25,6 @@ CHUNK = 1_000
 
 _HOOKS_OF_AN_ORDER = 200
 _EVENTS_OF_AN_ORDER = 20
-
-UNDONE = deliveries.c.state != literal_column("'delivered'")
-"""Spelled like the partial index `ix_deliveries_undone`: SQLite uses it for nothing else."""
 
 
 class HookTold(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,9 +13,9 @@ from sqlalchemy import Case, ColumnElement, case, literal, select, update
 
 from webhooks.audit import Entry
 from webhooks.clock import SECOND, now_ms, rfc3339
-from webhooks.questions import STATES, UNDONE, of_order, told_by
+from webhooks.questions import STATES, of_order, told_by
 from webhooks.relay import Relay
-from webhooks.schema import deliveries, events
+from webhooks.schema import UNDONE, deliveries, events
 
 CHOSEN_BY_DEFAULT = ("due", "refused", "broken")
 """What has not arrived and may still: `due` skips its pause. What is held waits for `release`; expired and

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    literal_column,
     text,
 )
 
@@ -54,6 +55,12 @@ events = Table(
     Index("ix_events_shop_order_id", "shop", "order_id"),
     Index("ix_events_shop_order_name", "shop", "order_name"),
     Index("ix_events_received_at", "received_at"),
+    Index(
+        "ix_events_kept",
+        "received_at",
+        sqlite_where=text("sealed IS NOT NULL"),
+        postgresql_where=text("sealed IS NOT NULL"),
+    ),
 )
 
 hooks = Table(
@@ -83,6 +90,12 @@ hooks = Table(
         "due_at",
         sqlite_where=text("verdict = 'incomplete'"),
         postgresql_where=text("verdict = 'incomplete'"),
+    ),
+    Index(
+        "ix_hooks_kept",
+        "received_at",
+        sqlite_where=text("sealed IS NOT NULL"),
+        postgresql_where=text("sealed IS NOT NULL"),
     ),
     Index(
         "ix_hooks_quarantined",
@@ -159,6 +172,12 @@ deliveries = Table(
         postgresql_where=text("ambiguous"),
     ),
 )
+
+DUE = deliveries.c.state == literal_column("'due'")
+UNDONE = deliveries.c.state != literal_column("'delivered'")
+CRASHED = deliveries.c.crashes > literal_column("1")
+INCOMPLETE = hooks.c.verdict == literal_column("'incomplete'")
+"""Spelled like the partial indexes: SQLite uses those for nothing else, and not for a bound value."""
 
 attempts = Table(
     "attempts",

@@ -6,6 +6,7 @@ It holds nothing that matters: it may be killed, and two of them do no harm.
 import signal
 import threading
 import time
+from collections.abc import Iterable
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -44,18 +45,49 @@ class Sweep:
         self.transport.close()
 
     def once(self) -> None:
-        """One round: wake for what is due, fetch what hooks only named, end what is too old, tidy up, ask
-        what became of what was accepted."""
-        fetched = completion.complete_due(self.relay, self.transport)
-        if fetched or self._anything_to_do():
+        """One round: wake for what is due, end what is too old, tidy up, fetch what hooks only named, ask
+        what became of what was accepted. A step that fails by our own mistake does not stop the others."""
+        for step in (self._wake_for_due, self._expire, self._tidy_sometimes, self._complete, self._confirm):
+            try:
+                step()
+            except SQLAlchemyError:
+                raise
+            except Exception as error:  # noqa: BLE001 - our bug
+                reporting.alert("broken", "A step of the sweep failed", error=error)
+
+    def _wake_for_due(self) -> None:
+        slugs = [account.slug for account in self.relay.settings.accounts]
+        waiting = self.relay.holds.waiting()  # a held one has nothing due, but may be tried
+        self._release_stranded(slug for slug in slugs if slug not in waiting)
+        if self.relay.leases.due(slugs, now_ms()) or waiting.keys() & set(slugs):
             self._wake()
-        if ended := self.relay.ledger.expire(now_ms()):
-            reporting.alert("expired", "Deliveries became too old while they waited", count=ended)
+
+    def _release_stranded(self, opened: Iterable[str]) -> None:
+        """What is held for an account that is open: whoever released it was cut off, or another worker had
+        a last answer of before."""
+        for slug in opened:
+            if self.relay.holds.has_held(slug):
+                self.relay.holds.release_all(slug, now_ms())
+
+    def _expire(self) -> None:
+        total = 0
+        while not self.stopping.is_set() and (count := self.relay.ledger.expire(now_ms())):
+            total += count
+        if total:
+            reporting.alert("expired", "Deliveries became too old while they waited", count=total)
+
+    def _tidy_sometimes(self) -> None:
         if time.monotonic() - self._tidied > TIDY_SECONDS:
             self._warn()
             self.tidy()
             self._tidied = time.monotonic()
-        confirming.confirm_due(self.relay, self.tokens)
+
+    def _complete(self) -> None:
+        if completion.complete_due(self.relay, self.transport, self.stopping):
+            self._wake()
+
+    def _confirm(self) -> None:
+        confirming.confirm_due(self.relay, self.tokens, self.stopping)
 
     def _warn(self) -> None:
         """Tells while something can still be done about it."""
@@ -80,11 +112,6 @@ class Sweep:
         if total:
             log.info("forgot what is older than the retention", count=total)
         return total
-
-    def _anything_to_do(self) -> bool:
-        slugs = [account.slug for account in self.relay.settings.accounts]
-        waiting = self.relay.holds.waiting()  # a held one has nothing due, but may be tried
-        return bool(self.relay.leases.due(slugs, now_ms()) or waiting.keys() & set(slugs))
 
     def _wake(self) -> None:
         # A flag may stand for a call that was lost; an empty queue says so at once.

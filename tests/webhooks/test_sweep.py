@@ -1,6 +1,7 @@
 """The sweep: what was never woken, what is too old, what must be forgotten, what a hook only named."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,12 @@ import pytest
 from pytest_httpserver import HTTPServer
 from redis import Redis
 from sqlalchemy import select, update
+from werkzeug import Request, Response
 
+from integrations.store import Hook
+from integrations.stores.stripe import Stripe
 from tests.webhooks.conftest import SAMPLES, Environment
-from webhooks import app, completion, reporting
+from webhooks import app, completion, reporting, settings
 from webhooks.clock import DAY, now_ms
 from webhooks.delivery import Drain, open_drain
 from webhooks.relay import Relay
@@ -194,3 +198,120 @@ def test_a_drain_is_what_a_worker_runs(relay: Relay) -> None:
     drain: Drain = open_drain(relay, threading.Event())
     assert drain.run(1) is False
     drain.close()
+
+
+# --- nothing stops the sweep -------------------------------------------------------------------------------
+
+
+def lay_aside(relay: Relay, shop: str, count: int, sealed: bytes) -> None:
+    """Hooks of a Stripe shop that only name an order."""
+    heard = {"store": "stripe", "topic": "t", "order_id": "", "reason": "", "verdict": "incomplete"}
+    with relay.database.write() as db:
+        for number in range(count):
+            facts = {"digest": f"{shop}-{number}".encode(), "received_at": number, "last_received_at": 0}
+            db.execute(
+                hooks.insert().values(**heard, **facts, shop=shop, sealed=sealed, due_at=number + len(shop))
+            )
+
+
+def verdicts(relay: Relay, shop: str) -> list[str]:
+    with relay.database.read() as db:
+        found = select(hooks.c.verdict).where(hooks.c.shop == shop).order_by(hooks.c.id)
+        return list(db.execute(found).scalars())
+
+
+def test_a_hook_that_no_key_opens_does_not_stop_the_sweep(
+    thin: bytes, relay: Relay, sweep: Sweep, post: Post, order: Any
+) -> None:
+    lay_aside(relay, "stripe", 1, b"sealed under a key that is gone")
+    post(order)
+    sweep.once()
+    assert verdicts(relay, "stripe") == ["quarantined"]
+    assert relay.wake.waiting() == 1
+
+
+def test_an_order_that_breaks_our_mapping_does_not_stop_the_sweep(
+    thin: bytes, relay: Relay, sweep: Sweep, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Stripe, "complete", broken)
+    take(relay, thin)
+    sweep.once()
+    assert verdict(relay) == ("quarantined", "our mapping failed: ZeroDivisionError")
+
+
+def test_a_shop_that_does_not_answer_keeps_no_other_shop_waiting(
+    thin: bytes, environment: Environment, relay: Relay, tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    asked: list[str] = []
+
+    def answer(hit: Request) -> Response:
+        asked.append(hit.headers["Authorization"])
+        return Response("", 500)
+
+    httpserver.expect_request(re.compile(".*")).respond_with_handler(answer)
+    config = tmp_path / "relay.toml"
+    config.write_text(
+        f"""
+        [[shops]]
+        slug = "other"
+        store = "stripe"
+        webhook_secrets_env = "OTHER_SECRET"
+        api_key_env = "OTHER_KEY"
+        livemode = "any"
+        api_base = "{environment["STRIPE_API_BASE"]}"
+        """
+    )
+    more = {"RELAY_CONFIG": str(config), "OTHER_SECRET": "whsec_other_secret", "OTHER_KEY": "rk_test_other"}
+    both = Relay(settings.load(environment | more))
+    hook = Hook({}, thin, 0)
+    lay_aside(both, "stripe", 8, both.vault.seal_hook(hook))
+    lay_aside(both, "other-shop", 1, both.vault.seal_hook(hook))
+    with both.database.write() as db:
+        db.execute(update(hooks).where(hooks.c.shop == "other-shop").values(shop="other"))
+    made = Sweep(both)
+    made.once()
+    made.transport.close()
+    assert len(asked) == 2, "each shop once"
+    with both.database.read() as db:
+        tried = select(hooks.c.shop, hooks.c.tries).where(hooks.c.tries > 0).order_by(hooks.c.shop)
+        assert [tuple(row) for row in db.execute(tried)] == [("other", 1), ("stripe", 1)]
+    both.close()
+
+
+def test_a_step_that_fails_does_not_stop_the_others(
+    relay: Relay, sweep: Sweep, post: Post, order: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(relay.wake, "waiting", broken)
+    post(order)
+    with relay.database.write() as db:
+        db.execute(update(deliveries).values(expires_at=now_ms() - 1))
+    sweep.once()
+    with relay.database.read() as db:
+        assert db.execute(select(deliveries.c.state)).scalar_one() == "expired"
+
+
+def test_what_stayed_held_for_an_open_account_is_released(
+    relay: Relay, sweep: Sweep, post: Post, order: Any
+) -> None:
+    post(order)
+    with relay.database.write() as db:
+        db.execute(update(deliveries).values(state="held"))
+    sweep.once()
+    with relay.database.read() as db:
+        assert db.execute(select(deliveries.c.state)).scalar_one() == "due"
+
+
+def test_two_that_complete_the_same_hook_agree(thin: bytes, relay: Relay) -> None:
+    take(relay, thin)
+    now = now_ms()
+    row = relay.ledger.lease_incomplete(now, now)
+    assert row is not None
+    relay.ledger.close_hook(row["id"], "event", "")
+    relay.ledger.close_hook(row["id"], "incomplete", "not answered", due_at=now)
+    assert verdict(relay) == ("event", "")

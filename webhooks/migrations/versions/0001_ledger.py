@@ -66,6 +66,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("shop", "event_name", "key", name="uq_events_shop_event_name_key"),
     )
     op.create_index("ix_events_received_at", "events", ["received_at"], unique=False)
+    op.create_index(
+        "ix_events_kept", "events", ["received_at"], unique=False, **_partial("sealed IS NOT NULL")
+    )
     op.create_index("ix_events_shop_order_id", "events", ["shop", "order_id"], unique=False)
     op.create_index("ix_events_shop_order_name", "events", ["shop", "order_name"], unique=False)
     op.create_table(
@@ -150,6 +153,9 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_hooks_incomplete", "hooks", ["due_at"], unique=False, **_partial("verdict = 'incomplete'")
+    )
+    op.create_index(
+        "ix_hooks_kept", "hooks", ["received_at"], unique=False, **_partial("sealed IS NOT NULL")
     )
     op.create_index(
         "ix_hooks_quarantined", "hooks", ["id"], unique=False, **_partial("verdict = 'quarantined'")
