@@ -15,6 +15,7 @@ from integrations.event import Event
 from integrations.store import Verdict
 from webhooks.database import Database
 from webhooks.schema import INCOMPLETE, UNDONE, deliveries, events, hooks
+from webhooks.together import Together
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,19 @@ class Recorded(msgspec.Struct, frozen=True):
     new_refunds: int = 0
 
 
+class _Told(msgspec.Struct, frozen=True):
+    """All that is written down of one hook."""
+
+    arrival: Arrival
+    new: NewEvent | None
+    refunds: Sequence[NewEvent]
+    source: str
+
+    def order(self) -> tuple[str, str, bytes]:
+        """By the event, then by the hook: hooks of the same bytes tell of the same event."""
+        return self.arrival.shop, self.new.event.key if self.new else "", self.arrival.digest
+
+
 class Ledger:
     """The sentences of intake and of time. Deliveries: `leases.py`, `holds.py`; questions: `questions.py`."""
 
@@ -74,6 +88,7 @@ class Ledger:
         self._new_event = database.insert(events).on_conflict_do_nothing().returning(events.c.id)
         self._new_delivery = database.insert(deliveries).on_conflict_do_nothing()
         self._new_hook = {is_new: self._hook_statement(is_new=is_new) for is_new in (False, True)}
+        self._together = Together(database, self._record, _Told.order)
 
     # --- intake ------------------------------------------------------------------------------------------
 
@@ -87,12 +102,19 @@ class Ledger:
     ) -> Recorded:
         """Writes the hook, and the event with its deliveries if no hook told of it before, and so each of the
         refunds: all or nothing."""
-        with self.database.write() as db:
-            known, is_new = None, False
-            if new is not None:
-                known, is_new = self._record_event(db, arrival.received_at, new, source)
-            hook = self._record_hook(db, arrival, known, is_new)
-            count = self._record_refunds(db, arrival.received_at, refunds, source)
+        told = _Told(arrival, new, refunds, source)
+        if refunds:  # they are locked last, so such a hook does not fit into the order of the others
+            with self.database.write() as db:
+                return self._record(db, told)
+        return self._together(told)
+
+    def _record(self, db: Connection, told: "_Told") -> Recorded:
+        arrival, new = told.arrival, told.new
+        known, is_new = None, False
+        if new is not None:
+            known, is_new = self._record_event(db, arrival.received_at, new, told.source)
+        hook = self._record_hook(db, arrival, known, is_new)
+        count = self._record_refunds(db, arrival.received_at, told.refunds, told.source)
         return Recorded(hook, known, is_new, count)
 
     def record_of_hook(

@@ -1,0 +1,112 @@
+"""Group commit: what several threads want to write at the same time is written in one transaction.
+
+Whoever finds nobody writing leads: begins a transaction, writes for all who wait by then, commits for all,
+and hands on. Nobody waits for company: a thread that is alone writes at once. A commit is most of what a
+small order costs, and on a slow disk nearly all.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from webhooks.database import Database
+
+MOST = 64
+"""Wishes of one transaction: others want to write, too."""
+
+_NOBODYS_FAULT = (OperationalError, InterfaceError, PoolTimeout)
+"""The database is away, locked or full: trying one by one would only take longer."""
+
+Wish = TypeVar("Wish")
+Answer = TypeVar("Answer")
+
+
+class _Waiting(Generic[Wish, Answer]):
+    """A thread's wish, and what became of it once ``woken`` is set: an answer, an error, or the lead."""
+
+    def __init__(self, wish: Wish) -> None:
+        self.wish = wish
+        self.woken = threading.Event()
+        self.leads = False
+        self.answer: Answer | None = None
+        self.error: BaseException | None = None
+
+
+class Together(Generic[Wish, Answer]):
+    """Call it with a wish from any thread: returns its answer after the commit, or raises what went wrong.
+
+    ``write`` does one wish within a transaction. ``order`` sorts the wishes of one: where two processes wish
+    the same, both must lock in the same order, or they wait for each other in a circle.
+    """
+
+    def __init__(
+        self, database: Database, write: Callable[[Connection, Wish], Answer], order: Callable[[Wish], Any]
+    ) -> None:
+        self._database, self._write, self._order = database, write, order
+        self._lock = threading.Lock()
+        self._waiting: list[_Waiting[Wish, Answer]] = []
+        self._is_led = False
+
+    def __call__(self, wish: Wish) -> Answer:
+        """Waits until it is committed."""
+        mine: _Waiting[Wish, Answer] = _Waiting(wish)
+        with self._lock:
+            self._waiting.append(mine)
+            mine.leads, self._is_led = not self._is_led, True
+        if not mine.leads:
+            mine.woken.wait()
+        if mine.leads:
+            self._lead()
+        if mine.error is not None:
+            raise mine.error
+        return mine.answer  # type: ignore[return-value] # no error, so there is one
+
+    def _lead(self) -> None:
+        batch: list[_Waiting[Wish, Answer]] = []
+        try:
+            with self._database.write() as db:
+                batch = self._take()  # now that it may write: others have come meanwhile
+                for one in batch:
+                    one.answer = self._write(db, one.wish)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
+            batch = batch or self._take()
+            self._fail(batch, error)
+        finally:
+            self._hand_on(batch)
+
+    def _take(self) -> list[_Waiting[Wish, Answer]]:
+        """Those who wait for longest, the leader among them."""
+        with self._lock:
+            taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+        return sorted(taken, key=lambda one: self._order(one.wish))
+
+    def _fail(self, batch: list[_Waiting[Wish, Answer]], error: BaseException) -> None:
+        """Nothing is committed. One bad wish must not cost the others theirs: each is tried alone."""
+        alone = len(batch) > 1 and isinstance(error, Exception) and not isinstance(error, _NOBODYS_FAULT)
+        for one in batch:
+            one.error = error
+            if alone:
+                self._try_alone(one)
+
+    def _try_alone(self, one: _Waiting[Wish, Answer]) -> None:
+        try:
+            with self._database.write() as db:
+                one.answer = self._write(db, one.wish)
+            one.error = None
+        except Exception as error:  # noqa: BLE001 - its own thread raises it
+            one.error = error
+
+    def _hand_on(self, batch: list[_Waiting[Wish, Answer]]) -> None:
+        with self._lock:
+            following = self._waiting[0] if self._waiting else None
+            self._is_led = following is not None
+        if following is not None:
+            following.leads = True
+            following.woken.set()
+        for one in batch:
+            one.leads = False
+            one.woken.set()
