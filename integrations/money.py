@@ -25,13 +25,15 @@ class NotMoney(ValueError):
 def amount(value: object) -> Decimal:
     """An exact amount in major units from a JSON string or number.
 
-    Refused: exponents, NaN, underscores, other digits than ASCII's, booleans, more than 15 digits.
+    Refused: exponents, NaN, underscores, other digits than ASCII's, booleans, more than 15 digits. Zero has
+    no sign, however it is written.
     """
     written = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     written = written.strip()
     if len(written) > 40 or not _AMOUNT.fullmatch(written):
         raise NotMoney("an amount of the order is not a number")
-    return Decimal(written)
+    found = Decimal(written)
+    return found or found.copy_abs()
 
 
 def currency(value: object) -> str:

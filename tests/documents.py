@@ -2,13 +2,11 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Place = tuple[str | int, ...]
 """The keys and indices that lead to a value."""
-
-_MARK = "\x02{}\x03"  # no other text of a document is written like this
 
 
 def places(document: object, at: Place = ()) -> Iterator[tuple[Place, Any]]:
@@ -46,10 +44,22 @@ def replaced(document: Any, changes: Mapping[Place, Any]) -> Any:
     return changed
 
 
+def mark(number: int) -> str:
+    """A text that stands for the number-th of the forms which `filled_in` puts in its place."""
+    return f"\x02{number}\x03"  # nothing else is written like this
+
+
+def filled_in(document: Any, forms: Sequence[bytes]) -> bytes:
+    """The document as JSON, with a piece of text, which need not be JSON, in the place of each mark."""
+    raw = json.dumps(document).encode()
+    for number, form in enumerate(forms):
+        raw = raw.replace(json.dumps(mark(number)).encode(), form)
+    return raw
+
+
 def written(document: Any, at: Iterable[Place], form: bytes) -> bytes:
-    """The document as JSON, with a piece of text, which need not be JSON, at each of these places."""
-    marked = replaced(document, dict.fromkeys(at, _MARK))
-    return json.dumps(marked).encode().replace(json.dumps(_MARK).encode(), form)
+    """The document as JSON, with the form at each of these places."""
+    return filled_in(replaced(document, dict.fromkeys(at, mark(0))), [form])
 
 
 def without(document: Any, place: Place) -> Any:

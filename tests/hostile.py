@@ -4,7 +4,7 @@ A *form* is a piece of JSON text that is put in the place of a value. A *body* i
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Forms = Mapping[str, bytes]
@@ -208,14 +208,13 @@ TEXTS: Forms = {
         blank=" \t\n\u00a0\u2003",
         emoji="👩‍👩‍👧‍👦🏳️‍🌈" * 50,
         right_to_left="\u202eמחיר\u202c\u200f",
-        combining="Z" + "\u0300" * 5_000,
+        combining="Z" + "\u0300" * 500,
         zero_width="a\u200b\u200c\u200d\ufeffb",
         turkish="İıŞşĞğ",
         ligature="ﬁﬀ Straße ẞ",
         angstrom="Å Å Å",
         hangul="ᄒ" * 1_000,
-        long="ü" * (LONG // 2),
-        long_ascii="a" * LONG,
+        too_long="a" * 2_001,
         html="<script>alert(1)</script>",
         jinja="{{ 7 * 7 }}{% raw %}",
         percent="%00%s%n%(name)s%d%ED%A0%80",
@@ -237,6 +236,15 @@ TEXTS: Forms = {
         country="ßß",
     ),
 }
+
+LONG_TEXTS: Forms = _texts(
+    ascii="a" * LONG,
+    two_bytes="ü" * (LONG // 2),
+    combining="Z" + "\u0300" * (LONG // 2),
+    blanks=" " * LONG,
+    entities="&amp;" * (LONG // 5),
+    dots="a." * (LONG // 2),
+)
 
 CURRENCIES: Forms = {
     "null": b"null",
@@ -277,6 +285,9 @@ QUANTITIES: Forms = {
     "list": b"[1]",
     **_texts(text="3", words="three", arabic_digits="٣", blank=" ", exponent="1e3"),
 }
+
+VALUES_OF: Sequence[Forms] = (KINDS, AMOUNTS, IDS, TIMES, TEXTS, LONG_TEXTS, CURRENCIES, QUANTITIES)
+"""All of them."""
 
 # --- what is sent as it stands ----------------------------------------------------------------------------
 

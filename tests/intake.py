@@ -5,7 +5,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -18,7 +18,7 @@ from integrations import event as events
 from integrations.destination import Account, Delivery
 from integrations.discovery import destinations, stores
 from integrations.event import Event
-from integrations.store import Store, Verdict
+from integrations.store import Incomplete, Malformed, NotAnEvent, Store, Verdict
 from tests.contract import deliveries
 from tests.contract.samples import SECRET, Case, sender
 from tests.environments import META
@@ -34,14 +34,17 @@ SECONDS = 1.0
 """Of the processor's time: how busy the machine is besides is not the request's fault."""
 
 _TALLY = (
-    "CREATE TABLE tally (kept INTEGER)",
-    "INSERT INTO tally VALUES (0)",
-    "CREATE TRIGGER new_hook AFTER INSERT ON hooks BEGIN UPDATE tally SET kept = kept + 1; END",
-    "CREATE TRIGGER same_hook AFTER UPDATE OF repeats ON hooks BEGIN UPDATE tally SET kept = kept + 1; END",
+    "CREATE TABLE tally (kept INTEGER, latest INTEGER)",
+    "INSERT INTO tally VALUES (0, 0)",
+    *(
+        f"CREATE TRIGGER tally_{name} AFTER {what} ON hooks"
+        " BEGIN UPDATE tally SET kept = kept + 1, latest = new.id; END"
+        for name, what in (("new", "INSERT"), ("known", "UPDATE OF repeats"))
+    ),
 )
-"""The ledger counts for us what is written to it."""
+"""The ledger itself counts what is written to it, also what came again and has no row of its own."""
 
-_VALUE = re.compile(r"[0-9]{1,15}(\.[0-9]{1,20})?", re.ASCII)
+_VALUE = re.compile(r"[0-9]{1,18}(\.[0-9]{1,20})?", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
 _ACCOUNTS: list[Account] = [deliveries.account(destination) for destination in destinations().values()]
@@ -65,7 +68,7 @@ class Intake:
             "DATABASE_URL": f"sqlite:///{home / 'ledger.db'}",
             "REDIS_URL": f"unix://{home / 'nobody-listens.sock'}",
             "RELAY_DATA_DIR": str(home),
-            **{f"{slug.upper()}_WEBHOOK_SECRETS": SECRET for slug in stores()},
+            **{f"{slug.upper()}_WEBHOOK_SECRETS": secret(store) for slug, store in stores().items()},
             **{f"{slug.upper()}_REFUNDS": "send" for slug in stores()},
             **META,
         }
@@ -83,43 +86,49 @@ class Intake:
 
     def send(self, store: Store, body: bytes, headers: Mapping[str, str]) -> Heard:
         """One request to the store's address."""
-        before, self.alerts[:] = self._count(), []
+        (before, _), self.alerts[:] = self._tally(), []
         began = time.thread_time()
         answer = self.client.post(f"/webhooks/{store.slug}", data=body, headers=dict(headers))
         seconds = time.thread_time() - began
-        kept = self._count() - before
-        verdict, broken = self._look_at_newest() if kept else ("", [])
+        after, latest = self._tally()
+        verdict, broken = self._look_at(latest) if after > before else ("", [])
         broken += [f"alert {kind}" for kind in self.alerts if kind == "broken"]
-        return Heard(answer.status_code, seconds, kept, verdict, tuple(broken))
+        return Heard(answer.status_code, seconds, after - before, verdict, tuple(broken))
 
     def close(self) -> None:
         """Gives the ledger back."""
         self._reader.close()
         self.relay.close()
 
-    def _count(self) -> int:
-        """How many hooks were ever kept, those among them that came again and have no row of their own."""
-        (kept,) = self._reader.execute("SELECT kept FROM tally").fetchone()
-        return int(kept)
+    def _tally(self) -> tuple[int, int]:
+        """How many hooks were ever kept, and which was the last."""
+        kept, latest = self._reader.execute("SELECT kept, latest FROM tally").fetchone()
+        return kept, latest
 
-    def _look_at_newest(self) -> tuple[str, list[str]]:
-        newest = select(schema.hooks).order_by(schema.hooks.c.id.desc()).limit(1)
+    def _look_at(self, hook: int) -> tuple[str, list[str]]:
         with self.relay.database.read() as db:
-            row = db.execute(newest).mappings().one()
-            told = (
-                db.execute(select(schema.events).where(schema.events.c.id == row["event"])).mappings().first()
-            )
+            row = db.execute(select(schema.hooks).where(schema.hooks.c.id == hook)).mappings().one()
         broken = [] if row["verdict"] in get_args(Verdict) else [f"verdict {row['verdict']}"]
         if row["reason"].startswith("our mapping failed"):
             broken.append(row["reason"])
-        if told is not None:
-            broken += _wrong(told, events.decode(self.relay.vault.open(told["sealed"])))
-        return row["verdict"], broken
+        told = () if row["verdict"] == "quarantined" else self._told(row)
+        return row["verdict"], broken + [one for event in told for one in _wrong(event)]
+
+    def _told(self, row: Mapping[Any, Any]) -> Iterator[Event]:
+        """What the kept hook tells of, whether it was known before or not."""
+        hook = self.relay.vault.open_hook(row["sealed"])
+        shop = self.relay.settings.shop(row["store"], row["shop"])
+        assert shop is not None
+        store = stores()[row["store"]]
+        with suppress(Incomplete, Malformed, NotAnEvent):
+            yield store.read(hook, shop)
+        with suppress(Malformed):
+            yield from store.read_refunds(hook, shop)
 
 
-def _wrong(row: Mapping[Any, Any], event: Event) -> Iterator[str]:
+def _wrong(event: Event) -> Iterator[str]:
     """What an event must not be, whatever it was made of."""
-    if not _VALUE.fullmatch(str(row["value"])):
+    if not _VALUE.fullmatch(f"{event.value:f}"):
         yield "the value is no plain amount"
     if not _CURRENCY.fullmatch(event.currency):
         yield "the currency is no code"
@@ -129,7 +138,7 @@ def _wrong(row: Mapping[Any, Any], event: Event) -> Iterator[str]:
         yield "the time is out of this century"
     for account in _ACCOUNTS:
         try:
-            _build(event, account)
+            _build(events.decode(events.encode(event)), account)
         except Exception as error:  # noqa: BLE001 - whatever it is, the delivery would be broken
             yield f"{account.destination}: {type(error).__name__}"
 
@@ -165,10 +174,15 @@ def intake() -> Iterator[Intake]:
             made.close()
 
 
+def secret(store: Store) -> str:
+    """That of the store's shop: every shop has its own."""
+    return f"{SECRET}-{store.slug}"
+
+
 def signed(store: Store, body: bytes, *, topic: str = "", now: int | None = None) -> dict[str, str]:
     """The headers with which the store would send the body now."""
     moment = int(time.time()) if now is None else now
-    return sender(store).sign(body, SECRET, topic=topic, now=moment)
+    return sender(store).sign(body, secret(store), topic=topic, now=moment)
 
 
 def topic_of(case: Case) -> str:

@@ -119,7 +119,7 @@ def _value(order: Mapping[str, Any], order_id: str) -> tuple[Decimal, str]:
         raise Malformed(str(error), order_id=order_id) from error
     if value < 0:
         raise Malformed("the order's total is negative", order_id=order_id)
-    return value.copy_abs(), currency  # without the sign of "-0.00"
+    return value, currency
 
 
 def _event_time(order: Mapping[str, Any], order_id: str) -> int:
