@@ -13,19 +13,25 @@ def digest(secret: bytes, message: bytes) -> bytes:
 
 
 def from_base64(written: str) -> bytes:
-    """The bytes of strict, padded base64; empty bytes for anything else, which match no digest."""
+    """The bytes of strict, padded base64; empty bytes for anything else, which match no digest.
+
+    Only of the one spelling that an encoder makes: the last letter has bits that decode to nothing.
+    """
     try:
-        return base64.b64decode(written.strip().encode("ascii"), validate=True)
+        encoded = written.strip().encode("ascii")
+        decoded = base64.b64decode(encoded, validate=True)
     except (UnicodeEncodeError, binascii.Error):
         return b""
+    return decoded if base64.b64encode(decoded) == encoded else b""
 
 
 def from_hex(written: str) -> bytes:
-    """The bytes of hexadecimal text; empty bytes for anything else, which match no digest."""
+    """The bytes of hexadecimal text in small letters; empty bytes for anything else: they match no digest."""
     try:
-        return binascii.unhexlify(written.encode("ascii"))
+        decoded = binascii.unhexlify(written.encode("ascii"))
     except (UnicodeEncodeError, binascii.Error):
         return b""
+    return decoded if decoded.hex() == written else b""
 
 
 def matching(candidates: Iterable[bytes], message: bytes, signatures: Iterable[bytes]) -> int | None:
