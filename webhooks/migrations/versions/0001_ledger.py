@@ -154,9 +154,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_hooks_incomplete", "hooks", ["due_at"], unique=False, **_partial("verdict = 'incomplete'")
     )
-    op.create_index(
-        "ix_hooks_kept", "hooks", ["received_at"], unique=False, **_partial("sealed IS NOT NULL")
-    )
+    op.create_index("ix_hooks_kept", "hooks", ["received_at"], unique=False, **_partial("sealed IS NOT NULL"))
     op.create_index(
         "ix_hooks_quarantined", "hooks", ["id"], unique=False, **_partial("verdict = 'quarantined'")
     )
