@@ -295,6 +295,9 @@ def test_an_address_is_never_put_together_from_two() -> None:
 def test_without_addresses_the_customers_own_is_taken() -> None:
     buyer = read(billing_address=None, shipping_address=[], email="", contact_email=None).buyer
     assert (buyer.city, buyer.email) == ("Ottawa", "maria.alvarez@example.com")
+    till = {"id": 1, "default_address": {"phone": "613-555-0123", "country_code": "CA"}}
+    buyer = read(billing_address=None, shipping_address=None, phone=None, customer=till).buyer
+    assert (buyer.phone, buyer.country) == ("613-555-0123", "CA")
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ def _buyer(body: dict[str, Any], origin: Origin) -> Buyer:
     person = _having((billing, shipping, customer, home), "first_name", "last_name")
     country = text(address.get("country_code"), 2).upper()
     province, code = address.get("province"), address.get("province_code")
-    phones = (item.get("phone") for item in (body, billing, shipping, customer))
+    phones = (item.get("phone") for item in (body, billing, shipping, customer, home))
     # A draft carries the browser of staff, an app's order that of a server.
     shoppers = origin == "web" and _source(body)
     return Buyer(
