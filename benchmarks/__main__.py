@@ -3,9 +3,13 @@
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import isolation, mapping
+from benchmarks import intake, isolation, mapping
 
-ALL: Mapping[str, Callable[[], None]] = {"mapping": mapping.run, "isolation": isolation.run}
+ALL: Mapping[str, Callable[[], None]] = {
+    "mapping": mapping.run,
+    "intake": intake.run,
+    "isolation": isolation.run,
+}
 
 
 def main(names: list[str]) -> int:

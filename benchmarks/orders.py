@@ -26,13 +26,13 @@ def bodies(count: int, first: int = 8_000_000_001) -> list[bytes]:
 def _other(written: str, number: int) -> bytes:
     """The sample with everything else instead of what tells its buyer from another."""
     chance = random.Random(number)
-    first, last, (city, postcode) = (chance.choice(few) for few in (_FIRST, _LAST, _PLACES))
+    city, postcode = chance.choice(_PLACES)
     exchanged = {
         "5512345678901": str(number),
         "#1042": f"#{number}",
         "maria.alvarez@example.com": f"buyer{number}@example.com",
-        "María": first,
-        "Álvarez": last,
+        "María": chance.choice(_FIRST),
+        "Álvarez": chance.choice(_LAST),
         "Ottawa": city,
         "K2H 7A8": postcode,
         "+16135550123": f"+1{chance.randint(201, 989)}55501{chance.randint(0, 99):02}",

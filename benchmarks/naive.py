@@ -1,0 +1,113 @@
+"""What one would write first: the designs that ours is measured against. Each is in use somewhere.
+
+gunicorn makes the applications: ``gunicorn 'benchmarks.naive:sqlite("/path", "unix:///redis", "secret")'``.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import psycopg
+import requests
+import rq
+from flask import Flask, abort, request
+from redis import Redis
+
+QUEUE = "naive"
+
+Start = Callable[[str, list[tuple[str, str]]], object]
+
+
+def bare(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+    """Reads the body and says ok: what the server alone costs."""
+    environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "3")])
+    return [b"ok\n"]
+
+
+def flask() -> Flask:
+    """The same in Flask."""
+    return _app(lambda _number, _body: None, None)
+
+
+def sqlite(path: str, redis_url: str, secret: str) -> Flask:
+    """Verifies, writes the order down, enqueues it: SQLite, synchronous FULL, one commit each."""
+    local = threading.local()
+
+    def connection() -> sqlite3.Connection:
+        if not hasattr(local, "db"):
+            local.db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            local.db.execute("PRAGMA journal_mode=WAL")
+            local.db.execute("PRAGMA synchronous=FULL")
+            local.db.execute("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, body BLOB)")
+        made: sqlite3.Connection = local.db
+        return made
+
+    def keep(number: int, body: bytes) -> None:
+        connection().execute("INSERT INTO orders VALUES (?, ?) ON CONFLICT DO NOTHING", (number, body))
+
+    return _app(keep, redis_url, secret)
+
+
+def postgresql(conninfo: str, redis_url: str, secret: str) -> Flask:
+    """The same on PostgreSQL, a connection for each thread."""
+    local = threading.local()
+    with psycopg.connect(conninfo, autocommit=True) as db:
+        db.execute("CREATE TABLE IF NOT EXISTS naive_orders (id bigint PRIMARY KEY, body bytea)")
+
+    def keep(number: int, body: bytes) -> None:
+        if not hasattr(local, "db"):
+            local.db = psycopg.connect(conninfo, autocommit=True)
+        local.db.execute("INSERT INTO naive_orders VALUES (%s, %s) ON CONFLICT DO NOTHING", (number, body))
+
+    return _app(keep, redis_url, secret)
+
+
+def _app(keep: Callable[[int, bytes], None], redis_url: str | None, secret: str = "") -> Flask:
+    app = Flask("naive")
+    queue = rq.Queue(QUEUE, connection=Redis.from_url(redis_url)) if redis_url else None
+
+    @app.post("/webhooks/shopify")
+    def receive() -> str:
+        body = request.get_data()
+        if queue is not None:
+            mac = hmac.digest(secret.encode(), body, hashlib.sha256)
+            if not hmac.compare_digest(
+                base64.b64encode(mac).decode(), request.headers["X-Shopify-Hmac-Sha256"]
+            ):
+                abort(401)
+            order = json.loads(body)
+            keep(order["id"], body)
+            queue.enqueue(deliver, order, "")
+        return "ok\n"
+
+    return app
+
+
+def deliver(order: dict[str, Any], address: str) -> None:
+    """The naive job: one order, one call, on a connection of its own."""
+    place = order["billing_address"]
+    plain = {
+        "em": order["email"].lower(),
+        "ph": place["phone"].lstrip("+"),
+        "fn": place["first_name"].lower(),
+        "ln": place["last_name"].lower(),
+        "ct": place["city"].lower(),
+        "zp": place["zip"].lower().replace(" ", ""),
+        "country": place["country_code"].lower(),
+        "external_id": str(order["customer"]["id"]),
+    }
+    event: dict[str, Any] = {
+        "event_name": "Purchase",
+        "event_time": 0,
+        "event_id": str(order["id"]),
+        "action_source": "website",
+        "user_data": {key: hashlib.sha256(value.encode()).hexdigest() for key, value in plain.items()},
+        "custom_data": {"value": float(order["total_price"]), "currency": order["currency"]},
+    }
+    requests.post(address, json={"data": [event]}, timeout=10).raise_for_status()
