@@ -1,6 +1,7 @@
 """What every test stands on: a clean environment, no way to the outside world, and real servers."""
 
 import ipaddress
+import logging
 import os
 import re
 import socket
@@ -35,6 +36,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def strict_facts() -> None:
     """An unknown fact's name in a log call is an error here."""
     discretion.strict = True
+
+
+@pytest.fixture(autouse=True)
+def level_of_logs() -> Iterator[None]:
+    """A command that a test runs in this process sets how much is logged; the next test begins anew."""
+    before = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(before)
 
 
 class OutsideWorld(Exception):
