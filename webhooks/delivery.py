@@ -158,7 +158,8 @@ class Drain:
         free = [
             one
             for one in self.relay.settings.accounts
-            if one.slug not in but and one.slug not in waiting and out[one.slug] < IN_FLIGHT
+            if one.slug not in {*but, *waiting}
+            and out[one.slug] < (IN_FLIGHT if self.gate.is_proven(one) else 1)
         ]
         due = self.relay.leases.due([one.slug for one in free], now)
         taken = 0

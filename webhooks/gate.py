@@ -30,6 +30,7 @@ class Gate:
         self.relay = relay
         self._waiting: dict[str, Waiting] = {}
         self._failures: dict[str, int] = {}
+        self._proven: set[str] = set()
         self._park_at: dict[str, int] = {}
         self._releasing: set[str] = set()
         schedule = [milliseconds(seconds) for seconds in relay.settings.retry_schedule]
@@ -46,6 +47,11 @@ class Gate:
     def is_open(self, account: Account) -> bool:
         """Whether nothing stops the account, as far as we have seen."""
         return account.slug not in self._waiting
+
+    def is_proven(self, account: Account) -> bool:
+        """Whether the destination's last answer was neither a failure nor a refusal of our credentials: else
+        one call at a time is enough to find out."""
+        return account.slug in self._proven
 
     def allows(self, account: Account, *, has_due: bool, limit: int, now: int) -> int:
         """How many deliveries may be claimed now: ``limit``, 1 to try a stopped account, or 0."""
@@ -73,12 +79,14 @@ class Gate:
         """Learns from an answer to what was sent then. Only what was sent since an account was stopped can
         open it: the rest says how things were before."""
         held = next((outcome for outcome in outcomes if outcome.state == "held"), None)
+        self._proven.discard(account.slug)
         if held is not None:
             self._hold(account, held)
         elif all(outcome.state == "retry" and not outcome.whole for outcome in outcomes):
             self._failed(account, outcomes[0])
         else:
             self._failures[account.slug] = 0
+            self._proven.add(account.slug)
             seen = self._waiting.get(account.slug)
             if seen is not None and seen.since < sent_at:
                 self._open(account, "account released: the destination answers again")

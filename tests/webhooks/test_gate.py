@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -246,3 +247,18 @@ def test_a_resting_destination_that_asks_for_more_time_gets_it(
     due_now(relay)
     drain.run(0.01)
     assert state(relay)["probe_at"] >= now_ms() + 85_000
+
+
+def test_a_dead_token_is_tried_once_whatever_waits(
+    relay: Relay, drain: Drain, pixel: Pixel, orders: Orders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks.delivery.BATCH", 2)
+
+    def refuse(_: Any) -> Response:
+        time.sleep(0.3)
+        return pixel.error(401, code=190, message="expired", fbtrace_id="t")
+
+    pixel.answer = refuse
+    orders(10)
+    drain.run(5)
+    assert len(pixel.calls) == 1
