@@ -34,7 +34,7 @@ class Gate:
         self._park_at: dict[str, int] = {}
         self._releasing: set[str] = set()
         schedule = [milliseconds(seconds) for seconds in relay.settings.retry_schedule]
-        self._first = min(RESTING_FIRST, schedule[0])
+        self._first = min(RESTING_FIRST, next(filter(None, schedule), 1))  # a rest without a pause is none
         self._longest = max(self._first, min(RESTING_LONGEST, max(schedule)))
 
     def look(self) -> None:

@@ -272,6 +272,8 @@ def _end_of_lease(batch: str, outcome: Outcome, state: str, now: int, confirm_at
     }
     if outcome.ambiguous:
         values["ambiguous"] = True
+    if state == "due":
+        values["crashes"] = 0  # whoever built, sent and heard it is alive: it was not to blame
     if state == "delivered":
         values |= {"delivered_at": now, "trace": outcome.trace, "confirm_at": confirm_at}
     return update(deliveries).where(deliveries.c.batch == batch, deliveries.c.state == "due").values(values)

@@ -1,13 +1,15 @@
 """What a destination would be told of an order, and by what it may recognise the buyer: sends nothing."""
 
 import msgspec
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from integrations import event as events
 from integrations.destination import Account, Delivery, MatchKey, Outcome, Request
 from integrations.event import Event
+from integrations.setting import Secret
 from webhooks import filters
 from webhooks.clock import now_ms
+from webhooks.questions import of_order
 from webhooks.relay import Relay
 from webhooks.schema import deliveries
 from webhooks.schema import events as recorded
@@ -44,11 +46,12 @@ def preview(relay: Relay, shop: str, order: str, account: Account) -> Preview | 
 
 def masked(request: Request, account: Account) -> Request:
     """The request with every secret of the account replaced by three stars."""
-    secrets = [value for value in account.options.values() if repr(value) == "'***'" and value]
+    values = (one if isinstance(one, tuple) else (one,) for one in account.options.values())
+    secrets = [one for several in values for one in several if isinstance(one, Secret) and one]
 
     def hide(text: str) -> str:
         for secret in secrets:
-            text = text.replace(str(secret), "***")
+            text = text.replace(secret, "***")
         return text
 
     return Request(
@@ -63,7 +66,7 @@ def masked(request: Request, account: Account) -> Request:
 
 
 def _find(relay: Relay, shop: str, order: str, account: Account) -> tuple[Event, str] | None:
-    names = {order, f"#{order}", order.removeprefix("#")}
+    named = of_order([recorded.c.id], shop, order).order_by(None)
     query = (
         select(recorded.c.sealed, deliveries.c.event_id)
         .join_from(
@@ -72,8 +75,7 @@ def _find(relay: Relay, shop: str, order: str, account: Account) -> tuple[Event,
             (deliveries.c.event == recorded.c.id) & (deliveries.c.account == account.slug),
             isouter=True,
         )
-        .where(recorded.c.shop == shop, recorded.c.event_name == "Purchase")
-        .where(or_(recorded.c.order_id.in_(names), recorded.c.order_name.in_(names)))
+        .where(recorded.c.id.in_(named), recorded.c.event_name == "Purchase")
         .order_by(recorded.c.id)
         .limit(1)
     )

@@ -83,6 +83,8 @@ def schedule(written: str) -> tuple[float, ...]:
         waits = ()
     if not 1 <= len(waits) <= 100:
         raise BadValue("must be seconds separated by commas, like 30,120,600, each at most 7 days")
+    if waits[-1] == 0:
+        raise BadValue("must not end with 0: the last wait repeats, without a pause")
     return waits
 
 

@@ -87,6 +87,18 @@ def test_each_failed_try_doubles_the_rest(
     patient.close()
 
 
+def test_a_first_try_at_once_is_no_rest_of_nothing(
+    environment: Environment, relay: Relay, pixel: Pixel, orders: Orders
+) -> None:
+    hasty = Relay(structs.replace(settings.load(environment), retry_schedule=(0.0, 30.0)))
+    drain = open_drain(hasty, threading.Event())
+    orders(1)
+    failing(pixel, drain, hasty)
+    assert state(hasty)["probe_at"] > now_ms() + 20_000
+    drain.close()
+    hasty.close()
+
+
 def test_a_destination_that_asks_for_time_gets_it(
     relay: Relay, drain: Drain, pixel: Pixel, orders: Orders
 ) -> None:

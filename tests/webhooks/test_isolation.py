@@ -381,3 +381,15 @@ def test_what_was_broken_by_crashes_is_told(
     with relay.database.read() as db:
         sent = db.execute(select(attempts.c.id).where(attempts.c.delivery == row["id"])).all()
     assert sent == []
+
+
+def test_what_came_through_is_no_suspect_any_more(
+    relay: Relay, drain: Drain, pixel: Pixel, slow: Pixel, orders: Orders
+) -> None:
+    slow.answer = slow.accept
+    pixel.answer = lambda _: Response("oops", 500)
+    orders(3)
+    suspect(relay, "meta")
+    while any(row["attempts"] == 0 for row in of(relay, "meta")):
+        drain.run(0.05)
+    assert {row["crashes"] for row in of(relay, "meta")} == {0}
