@@ -5,7 +5,7 @@ from typing import Any
 
 from integrations import untrusted
 from integrations.destination import Account
-from integrations.event import Event
+from integrations.event import Event, Line, item_id
 from integrations.setting import Setting
 
 PAGE_URL = Setting(
@@ -30,6 +30,19 @@ def captured(event: Event, form: re.Pattern[str], *names: str) -> str:
     Never truncated, changed in case or made up: a wrong one joins strangers.
     """
     return next(filter(form.fullmatch, event.noted(*names)), "")
+
+
+def catalogued(event: Event, account: Account) -> list[tuple[str, Line]]:
+    """The lines that name an item of the account's catalogue, each with the item's id. Any other could not be
+    matched there, and is left out."""
+    template, country = account.text("item_id"), event.buyer.country
+    items = ((item_id(line, template, country=country), line) for line in event.lines)
+    return [(item, line) for item, line in items if item and line.quantity > 0]
+
+
+def item_count(event: Event) -> int:
+    """How many things were bought, whether the catalogue knows them or not; 0 when the order does not say."""
+    return sum(line.quantity for line in event.lines if line.quantity > 0)
 
 
 def filled(fields: dict[str, Any]) -> dict[str, Any]:

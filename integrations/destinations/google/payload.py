@@ -7,8 +7,8 @@ from typing import Any
 
 from integrations import identity, money
 from integrations.destination import Account, Delivery
-from integrations.event import Consent, ConsentState, Event, Line, item_id
-from integrations.payload import captured, filled
+from integrations.event import Consent, ConsentState, Event, Line
+from integrations.payload import captured, catalogued, filled
 
 # devguides/concepts/formatting, and what Google's own utility does: e-mail without dots and tag at Google's
 # domains, phone in E.164 with its plus, names trimmed and lower-cased, postal and region code plain.
@@ -120,7 +120,7 @@ def _consent(consent: Consent) -> dict[str, Any]:
 def _cart(event: Event, account: Account) -> dict[str, Any]:
     """Conversions with cart data: only for a shop with products in Merchant Center."""
     merchant = account.text("merchant_id")
-    items = [item for line in event.lines if (item := _item(line, event, account))]
+    items = [_item(product, line) for product, line in catalogued(event, account)]
     if not merchant or not items:
         return {}
     return filled(
@@ -133,9 +133,6 @@ def _cart(event: Event, account: Account) -> dict[str, Any]:
     )
 
 
-def _item(line: Line, event: Event, account: Account) -> dict[str, Any] | None:
-    product = item_id(line, account.text("item_id"), country=event.buyer.country)
-    if not product or line.quantity < 1:
-        return None
+def _item(product: str, line: Line) -> dict[str, Any]:
     price = None if line.unit_price is None else money.number(line.unit_price)
     return filled({"merchantProductId": product, "quantity": line.quantity, "unitPrice": price})

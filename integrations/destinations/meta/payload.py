@@ -6,8 +6,8 @@ from typing import Any
 
 from integrations import identity, money
 from integrations.destination import Account, Delivery
-from integrations.event import Event, Line, Origin, item_id
-from integrations.payload import captured, filled, page_url
+from integrations.event import Event, Line, Origin
+from integrations.payload import captured, catalogued, filled, item_count, page_url
 
 # customer-information-parameters: e-mail only trimmed and lower-cased, digits of the phone with country code.
 RULES = identity.Rules(email="as_written", phone_plus=False, names="letters", places="letters")
@@ -94,13 +94,13 @@ def user_data(event: Event) -> dict[str, Any]:
 
 
 def _custom_data(event: Event, account: Account) -> dict[str, Any]:
-    contents = [content for line in event.lines if (content := _content(line, event, account))]
+    contents = [_content(item, line) for item, line in catalogued(event, account)]
     return filled(
         {
             "value": money.number(event.value),
             "currency": event.currency,
             "order_id": event.order_id,
-            "num_items": sum(line.quantity for line in event.lines if line.quantity > 0) or None,
+            "num_items": item_count(event) or None,
             "content_type": account.text("content_type") if contents else "",
             "content_ids": list(dict.fromkeys(content["id"] for content in contents)),
             "contents": contents,
@@ -108,11 +108,7 @@ def _custom_data(event: Event, account: Account) -> dict[str, Any]:
     )
 
 
-def _content(line: Line, event: Event, account: Account) -> dict[str, Any] | None:
-    """A line that names an item of the catalogue; any other could not be matched and is left out."""
-    item = item_id(line, account.text("item_id"), country=event.buyer.country)
-    if not item or line.quantity < 1:
-        return None
+def _content(item: str, line: Line) -> dict[str, Any]:
     price = line.unit_price
     return filled(
         {

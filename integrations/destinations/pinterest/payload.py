@@ -6,8 +6,8 @@ from typing import Any
 
 from integrations import identity, money
 from integrations.destination import Account, Delivery
-from integrations.event import Event, Line, Origin, item_id
-from integrations.payload import captured, filled, page_url
+from integrations.event import Event, Line, Origin
+from integrations.payload import captured, catalogued, filled, item_count, page_url
 
 EVENT_NAME = "checkout"  # what the Pinterest tag calls a purchase
 
@@ -81,13 +81,13 @@ def conversion(delivery: Delivery, account: Account) -> dict[str, Any]:
 
 
 def _custom_data(event: Event, account: Account) -> dict[str, Any]:
-    contents = [content for line in event.lines if (content := _content(line, event, account))]
+    contents = [_content(item, line) for item, line in catalogued(event, account)]
     return filled(
         {
             "currency": event.currency,
             "value": money.exact(event.value),
             "order_id": event.order_id,
-            "num_items": sum(line.quantity for line in event.lines if line.quantity > 0) or None,
+            "num_items": item_count(event) or None,
             "content_ids": list(dict.fromkeys(content["id"] for content in contents)),
             "contents": contents,
             "opt_out_type": account.text("opt_out_type"),
@@ -95,14 +95,8 @@ def _custom_data(event: Event, account: Account) -> dict[str, Any]:
     )
 
 
-def _content(line: Line, event: Event, account: Account) -> dict[str, Any] | None:
-    """A line that names an item of the catalogue; any other could not be matched and is left out.
-
-    ``item_price`` is meant before discounts; an order tells what was paid, and that adds up to the value.
-    """
-    item = item_id(line, account.text("item_id"), country=event.buyer.country)
-    if not item or line.quantity < 1:
-        return None
+def _content(item: str, line: Line) -> dict[str, Any]:
+    """``item_price`` is meant before discounts; an order tells what was paid, which adds up to the value."""
     price = line.unit_price
     return filled(
         {

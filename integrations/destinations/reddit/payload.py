@@ -6,8 +6,8 @@ from typing import Any
 
 from integrations import identity, money
 from integrations.destination import Account, Delivery
-from integrations.event import Event, Line, Origin, item_id
-from integrations.payload import captured, filled, page_url
+from integrations.event import Event, Line, Origin
+from integrations.payload import captured, catalogued, filled, item_count, page_url
 
 # "Match keys": dots and +tag go from every address, the phone starts with a plus, ids are trimmed.
 RULES = identity.Rules(email="every_domain", phone_plus=True, external_id="as_written")
@@ -71,21 +71,18 @@ def conversion(delivery: Delivery, account: Account) -> dict[str, Any]:
 def _metadata(delivery: Delivery, account: Account) -> dict[str, Any]:
     """A purchase must have products: one whose lines name no item is told of as a single one."""
     event = delivery.event
-    products = [product for line in event.lines if (product := _product(line, event, account))]
+    products = [_product(item, line) for item, line in catalogued(event, account)]
     return {
         "conversion_id": delivery.event_id,
         "currency": event.currency,
         "value": money.number(event.value),
-        "item_count": sum(line.quantity for line in event.lines if line.quantity > 0) or 1,
+        "item_count": item_count(event) or 1,
         "products": products
         or [{"id": event.order_id, "quantity": 1, "item_price": money.number(event.value)}],
     }
 
 
-def _product(line: Line, event: Event, account: Account) -> dict[str, Any] | None:
-    item = item_id(line, account.text("item_id"), country=event.buyer.country)
-    if not item or line.quantity < 1:
-        return None
+def _product(item: str, line: Line) -> dict[str, Any]:
     price = line.unit_price
     return filled(
         {

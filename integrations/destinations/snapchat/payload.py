@@ -6,8 +6,8 @@ from typing import Any
 
 from integrations import identity, money
 from integrations.destination import Account, Delivery
-from integrations.event import Event, Line, event_id, item_id
-from integrations.payload import captured, filled, page_url
+from integrations.event import Event, Line, event_id
+from integrations.payload import captured, catalogued, filled, item_count, page_url
 
 # Parameters: e-mail only trimmed and lower-cased, digits of the phone with country code, names and places
 # without punctuation and spaces.
@@ -80,29 +80,25 @@ def user_data(event: Event) -> dict[str, Any]:
 
 def _custom_data(event: Event, account: Account) -> dict[str, Any]:
     """Numbers are numbers here and text within ``contents``, as the OpenAPI document has them."""
-    contents = [content for line in event.lines if (content := _content(line, event, account))]
+    contents = [_content(item, line, event.currency) for item, line in catalogued(event, account)]
     return filled(
         {
             "value": money.number(event.value),
             "currency": event.currency,
             "order_id": event_id(event, account.text("order_id")),
-            "num_items": sum(line.quantity for line in event.lines if line.quantity > 0) or None,
+            "num_items": item_count(event) or None,
             "content_ids": list(dict.fromkeys(content["id"] for content in contents)),
             "contents": contents,
         }
     )
 
 
-def _content(line: Line, event: Event, account: Account) -> dict[str, str] | None:
-    """A line that names an item of the catalogue; any other could not be matched and is left out."""
-    item = item_id(line, account.text("item_id"), country=event.buyer.country)
-    if not item or line.quantity < 1:
-        return None
+def _content(item: str, line: Line, currency: str) -> dict[str, str]:
     price = line.unit_price
     return filled(
         {
             "id": item,
             "quantity": str(line.quantity),
-            "item_price": "" if price is None else money.plain(money.rounded(price, event.currency)),
+            "item_price": "" if price is None else money.plain(money.rounded(price, currency)),
         }
     )

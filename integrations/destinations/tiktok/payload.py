@@ -6,8 +6,8 @@ from typing import Any
 
 from integrations import identity, money
 from integrations.destination import Account, Delivery
-from integrations.event import Event, Line, item_id
-from integrations.payload import captured, filled, page_url
+from integrations.event import Event, Line
+from integrations.payload import captured, catalogued, filled, page_url
 from integrations.untrusted import page
 
 # Stated for e-mail (lower case), phone (E.164) and ids alone. Names and places follow the other senders.
@@ -77,7 +77,7 @@ def user(event: Event) -> dict[str, str]:
 
 
 def _properties(event: Event, account: Account) -> dict[str, Any]:
-    contents = [content for line in event.lines if (content := _content(line, event, account))]
+    contents = [_content(item, line) for item, line in catalogued(event, account)]
     return filled(
         {
             "value": money.number(event.value),
@@ -89,11 +89,7 @@ def _properties(event: Event, account: Account) -> dict[str, Any]:
     )
 
 
-def _content(line: Line, event: Event, account: Account) -> dict[str, Any] | None:
-    """A line that names an item of the catalogue; any other could not be matched and is left out."""
-    item = item_id(line, account.text("item_id"), country=event.buyer.country)
-    if not item or line.quantity < 1:
-        return None
+def _content(item: str, line: Line) -> dict[str, Any]:
     return filled(
         {
             "content_id": item,
