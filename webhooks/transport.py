@@ -133,6 +133,7 @@ class Transport:
         except BaseException:
             answer.close()
             raise
+        _running.exchange.connection = None  # somebody else's from here on: our deadline must not cut it
         if len(body) < MAX_ANSWER:
             answer.release_conn()
         else:
