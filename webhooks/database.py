@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +13,15 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from webhooks import clock, reporting
+
+log = reporting.logger(__name__)
+
 HASTY = 2.0
 """Patience, in seconds, below which somebody waits for an answer, and every statement must be short."""
+
+RECYCLE_SECONDS = 600
+"""A connection to PostgreSQL is renewed when it is older: so are what it resolved to, and its time."""
 
 Unavailable = (DBAPIError, PoolTimeout)
 """What is raised when the database is down, locked, full or out of connections."""
@@ -36,9 +43,9 @@ class Database:
             max_overflow=0,
             pool_timeout=patience,
             pool_pre_ping=not self.is_sqlite,
+            pool_recycle=-1 if self.is_sqlite else RECYCLE_SECONDS,
         )
-        if self.is_sqlite:
-            event.listen(self.engine, "connect", _prepare_sqlite)
+        event.listen(self.engine, "connect", _prepare_sqlite if self.is_sqlite else _prepare_postgresql)
         # A forked child must not talk over its parent's connections.
         os.register_at_fork(after_in_child=lambda: self.engine.dispose(close=False))
 
@@ -61,6 +68,12 @@ class Database:
                 self._begin_sqlite(connection)
             yield connection
 
+    def tell_time(self) -> None:
+        """Has this process go by the database's clock, as every new connection does; see `clock.py`."""
+        if not self.is_sqlite:
+            with self.read() as db:
+                _follow(lambda: db.exec_driver_sql(_PRESENT).scalar_one())
+
     def insert(self, table: Table) -> Any:
         """An INSERT that knows ON CONFLICT, in the database's own dialect."""
         builder: Insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
@@ -73,7 +86,9 @@ class Database:
         while time.monotonic() < deadline:
             try:
                 raw.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break  # it would say so again at once
                 continue  # SQLite has waited for a turn already
             return
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -101,10 +116,30 @@ def _postgresql_arguments(patience: float) -> dict[str, Any]:
         "application_name": "purchase-relay",
         "options": f"-c lock_timeout={milliseconds} -c statement_timeout={longest}"
         " -c idle_in_transaction_session_timeout=60000 -c synchronous_commit=on -c timezone=UTC",
+        "tcp_user_timeout": 10_000,  # without it a cable that was cut is waited for fifteen minutes
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
     }
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    _follow(lambda: connection.execute(_PRESENT).fetchone()[0])
+    connection.rollback()
+
+
+_PRESENT = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+
+def _follow(ask: Callable[[], int]) -> None:
+    began = time.monotonic()
+    told = ask()
+    took = time.monotonic() - began
+    change = clock.follow(told + clock.milliseconds(took / 2))
+    if abs(change) > clock.ODD:
+        log.warning(
+            "this machine's clock was not the database's; we go by the latter", seconds=change / 1_000
+        )
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -395,5 +395,6 @@ def deliver() -> None:
         install(open_drain(Relay(settings.load()), threading.Event()))
     assert _drain is not None  # noqa: S101
     jobs.answered(_drain.relay.redis_url)
+    _drain.relay.database.tell_time()
     if _drain.run(jobs.DRAIN_SECONDS):
         _drain.relay.wake.now(unless_flagged=False)

@@ -47,6 +47,7 @@ class Sweep:
     def once(self) -> None:
         """One round: wake for what is due, end what is too old, tidy up, fetch what hooks only named, ask
         what became of what was accepted. A step that fails by our own mistake does not stop the others."""
+        self.relay.database.tell_time()
         for step in (self._wake_for_due, self._expire, self._tidy_sometimes, self._complete, self._confirm):
             try:
                 step()

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from webhooks import migrations
 from webhooks.database import Database, Unavailable
@@ -65,4 +65,14 @@ def test_an_error_does_not_repeat_what_was_to_be_written(file: Path) -> None:
     with pytest.raises(Unavailable) as caught, database.write() as db:
         db.execute(text("INSERT INTO nowhere VALUES (:email)"), {"email": "jane@example.com"})
     assert "jane" not in str(caught.value)
+    database.close()
+
+
+def test_a_file_that_cannot_be_written_is_not_waited_for(file: Path) -> None:
+    database = Database(f"sqlite:///{file}", patience=5)
+    event.listen(database.engine, "connect", lambda made, _: made.execute("PRAGMA query_only=1"))
+    began = time.monotonic()
+    with pytest.raises(Unavailable), database.write():
+        pytest.fail("nobody can write there")
+    assert time.monotonic() - began < 1
     database.close()

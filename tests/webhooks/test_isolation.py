@@ -174,7 +174,7 @@ def test_a_long_split_keeps_its_lease(
     environment: Environment, pixel: Pixel, slow: Pixel, orders: Orders
 ) -> None:
     """Everything is refused, and slowly: what waits for its turn must not fall to somebody else."""
-    relay = Relay(structs.replace(settings.load(environment), lease_seconds=1.0))
+    relay = Relay(structs.replace(settings.load(environment), lease_seconds=2.0))
     placed, out, most, lock = orders(48), 0, 0, threading.Lock()
 
     def refuse(data: list[dict[str, Any]]) -> Response:
@@ -182,7 +182,7 @@ def test_a_long_split_keeps_its_lease(
         with lock:
             out += 1
             most = max(most, out)
-        time.sleep(0.15)
+        time.sleep(0.3)
         with lock:
             out -= 1
         return pixel.error(400, code=100, error_subcode=2804009, message="no", fbtrace_id="t")
