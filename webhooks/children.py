@@ -80,6 +80,7 @@ class Child:
         self.name = process.name
         self.failures = 0  # in a row
         self.early = 0  # of them, those right after a start
+        self.was_up = False  # once, for longer than that
         self.started_at = 0.0
         self.due_at = 0.0
         self.last_words: deque[str] = deque(maxlen=REMEMBERED)

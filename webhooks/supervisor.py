@@ -32,7 +32,8 @@ STEADY_SECONDS = 60.0
 """A process that stayed up for so long has recovered: the pause begins anew."""
 
 EARLY_SECONDS, GIVE_UP = 10.0, 5
-"""A process that ended so early so many times in a row will not do better."""
+"""A process that ended so early so many times in a row, and never stayed longer, will not do better. One that
+did is started again for ever: a worker's trouble must not take the web process with it."""
 
 STOP_SECONDS, ASK_SECONDS = 25.0, 15.0
 """Hosts kill 30 s after SIGTERM. Everybody has been asked to end after fifteen, and is killed after 25."""
@@ -131,7 +132,8 @@ class _Supervisor:
         up = time.monotonic() - child.started_at
         child.failures = 1 if up >= STEADY_SECONDS else child.failures + 1
         child.early = child.early + 1 if up < EARLY_SECONDS else 0
-        if child.early >= GIVE_UP:
+        child.was_up = child.was_up or up >= EARLY_SECONDS
+        if child.early >= GIVE_UP and not child.was_up:
             self._give_up(child, code)
             return
         pause = min(FIRST_PAUSE * 2 ** (child.failures - 1), LONGEST_PAUSE)

@@ -132,6 +132,22 @@ def test_a_killed_process_is_started_again(start: Start) -> None:
     assert not any(lives(pid) for pid in running.pids())
 
 
+def test_who_has_been_up_is_started_again_for_ever(start: Start, tmp_path: Path) -> None:
+    """Else an order that kills its worker at every start would end the web process, too."""
+    once = f"""
+import pathlib, time
+mark = pathlib.Path({str(tmp_path / "mark")!r})
+if not mark.exists():
+    mark.touch()
+    time.sleep(0.6)
+"""
+    figures = {"FIRST_PAUSE": 0.01, "LONGEST_PAUSE": 0.01, "EARLY_SECONDS": 0.5, "GIVE_UP": 2}
+    running = start({"web": SLEEPS, "worker": once}, **figures)
+    until(lambda: len(running.pids()) > 6)
+    assert running.process.poll() is None
+    assert lives(running.pids()[0])
+
+
 def test_the_pause_before_a_start_doubles(start: Start) -> None:
     running = start({"one": "import sys; sys.exit(3)"}, FIRST_PAUSE=0.02, LONGEST_PAUSE=0.06)
     assert running.process.wait(10) == 1
