@@ -5,8 +5,6 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import msgspec
 
-MAX_DIGITS = 15
-
 # ISO 4217: every currency has two decimals, except these.
 _NO_DECIMALS = frozenset(
     {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"}

@@ -1,7 +1,7 @@
 """A web worker whose threads see whole requests only: a client that stalls costs a socket, not a thread.
 
 gunicorn's threaded worker gives each new connection to a thread, which then waits for headers and body as
-long as the client pleases; as many stalled clients as there are threads stop the service. Here the main
+long as the client pleases; as many stalled clients as there are threads stop the relay. Here the main
 loop, which waits for all sockets at once, collects what arrives and never waits for a single one. A
 thread gets the connection when the request is complete; the bytes are put back where gunicorn's parser
 reads them. TLS is not ended here, so what is on the socket is HTTP.

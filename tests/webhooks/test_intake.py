@@ -136,3 +136,13 @@ def test_without_its_table_the_database_is_not_acknowledged(environment: Environ
     client = app.create_app(settings.load(environment)).test_client()
     assert client.get("/readyz").status_code == 503
     assert client.get("/healthz").status_code == 200
+
+
+def test_a_hook_can_be_taken_before_there_is_a_destination(environment: Environment, relay: Relay) -> None:
+    """It is kept, and sent to an account that comes later (`replay --missing`)."""
+    lonely = {name: value for name, value in environment.items() if not name.startswith("META_")}
+    answer = app.create_app(settings.load(lonely)).test_client().get("/readyz")
+    assert (answer.status_code, answer.get_json()["checks"]["accounts"]) == (
+        200,
+        "no destination is configured",
+    )

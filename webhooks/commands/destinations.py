@@ -49,7 +49,7 @@ def list_destinations(json: bool) -> None:
 def check(account: str, json: bool) -> None:
     """Prove that the destinations take our credentials.
 
-    With the platform's own dry run, where it has one: nothing is recorded there. Exit code 1 if one
+    With the destination's own dry run, where it has one: nothing is recorded there. Exit code 1 if one
     refuses.
     """
     with opened() as relay:
