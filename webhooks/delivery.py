@@ -17,9 +17,8 @@ from uuid import uuid4
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from integrations import event as events
-from integrations.destination import Account, Delivery, Destination, Outcome
-from webhooks import confirming, filters, jobs, reporting, retries, settings
+from integrations.destination import Account, Delivery, Outcome
+from webhooks import confirming, jobs, judging, reporting, retries, settings
 from webhooks.clock import milliseconds, now_ms
 from webhooks.discretion import Fact
 from webhooks.gate import Gate
@@ -28,7 +27,6 @@ from webhooks.parcels import Parcel, halves, only
 from webhooks.relay import Relay
 from webhooks.tokens import Answer, Kept, Tokens
 from webhooks.transport import TOTAL_SECONDS, Transport
-from webhooks.vault import Sealed
 
 log = reporting.logger(__name__)
 
@@ -42,6 +40,9 @@ LOOK_AGAIN_SECONDS = 0.02
 
 LINGER_SECONDS = 40.0
 """How much longer than it was asked for a run may take, for what is still out."""
+
+ONE_BY_ONE = 10
+"""So many deliveries of a batch are told of one by one in the log; a backlog would drown everything else."""
 
 AWAY_SECONDS = 0.5
 """How long to leave a database alone that did not answer while something is out."""
@@ -200,37 +201,18 @@ class Drain:
 
     def _judged(self, parcel: Parcel) -> Parcel:
         """The deliveries that may be sent; the others are closed with their reason."""
-        account, adapter = parcel.account, self.relay.destination(parcel.account)
         fit: list[tuple[Claimed, Delivery]] = []
         refused: list[tuple[Claimed, Outcome]] = []
         now = now_ms()
         for one in parcel.claimed:
-            verdict = self._judge(account, adapter, one, now)
+            verdict = judging.before(self.relay, parcel.account, one, now)
             if isinstance(verdict, Delivery):
                 fit.append((one, verdict))
             else:
                 refused.append((one, verdict))
-        self._close(account, parcel.batch, refused, None)
+        self._close(parcel.account, parcel.batch, refused, None)
         parcel.claimed, parcel.deliveries = [one for one, _ in fit], [one for _, one in fit]
         return parcel
-
-    def _judge(self, account: Account, adapter: Destination, one: Claimed, now: int) -> Delivery | Outcome:
-        verdict = retries.too_late(one, now, adapter.dedup_seconds * 1_000)
-        if verdict is not None or one.sealed is None:
-            return verdict or Outcome("refused", "forgotten", "its personal data was erased", spent=False)
-        try:
-            event = events.decode(self.relay.vault.open(one.sealed))
-            shop = self.relay.settings.shop(event.store, event.shop)
-            no = filters.withheld(event, account, shop) or adapter.unfit(event, account, now // 1_000)
-            return no or Delivery(event, one.event_id)
-        except Sealed as error:
-            return Outcome("broken", "sealed", str(error), spent=False)
-        except Exception as error:  # noqa: BLE001 - our bug must not stop the others in the batch
-            return self._broken("judging an event failed", account, one, error)
-
-    def _broken(self, what: str, account: Account, one: Claimed, error: Exception) -> Outcome:
-        reporting.alert("broken", what, error=error, account=account.slug, delivery=one.id)
-        return Outcome("broken", type(error).__name__, what, spent=False)
 
     # --- send --------------------------------------------------------------------------------------------
 
@@ -289,7 +271,7 @@ class Drain:
         """A batch that cannot be built: halves, until the event that breaks us stands alone."""
         if len(parcel.claimed) == 1:
             one = parcel.claimed[0]
-            outcome = self._broken("building a request failed", parcel.account, one, error)
+            outcome = judging.broken("building a request failed", parcel.account, one, error)
             self._close(parcel.account, parcel.batch, [(one, outcome)], None)
             return
         self._ready[:0] = halves(parcel)
@@ -306,7 +288,7 @@ class Drain:
             raise
 
     def _settle(self, parcel: Parcel, answer: Answer) -> None:
-        judged, status = self._read(parcel, answer), answer.response.status or None
+        judged, status = judging.after(self.relay, parcel, answer), answer.response.status or None
         if answer.aged and all(outcome.state == "held" for _, outcome in judged):
             self._renew(parcel, answer.aged, judged[0][1], status)
             return
@@ -330,18 +312,6 @@ class Drain:
         self.tokens.forget(parcel.account, token)
         self._ready.insert(0, parcel)
 
-    def _read(self, parcel: Parcel, answer: Answer) -> list[tuple[Claimed, Outcome]]:
-        if answer.outcome is not None:
-            return [(one, answer.outcome) for one in parcel.claimed]
-        try:
-            adapter = self.relay.destination(parcel.account)
-            outcomes = adapter.read(len(parcel.claimed), answer.response)
-            return list(zip(parcel.claimed, outcomes, strict=True))
-        except Exception as error:  # noqa: BLE001 - our bug, after the wire: it may have counted
-            outcome = self._broken("reading an answer failed", parcel.account, parcel.claimed[0], error)
-            outcome = msgspec.structs.replace(outcome, ambiguous=True)
-            return [(one, outcome) for one in parcel.claimed]
-
     def _close(
         self,
         account: Account,
@@ -355,20 +325,37 @@ class Drain:
         settled = [retries.settle(one, outcome, now, schedule, _chance()) for one, outcome in judged]
         confirm_at = confirming.first_look(self.relay.destination(account), account, settled, now)
         self.relay.leases.close(batch, settled, now, status, confirm_at)
-        for one, (_, outcome) in zip(settled, judged, strict=True):
-            _tell(account, one, outcome)
+        _tell(account, batch, settled)
 
 
 def _chance() -> float:
     return random.random()  # noqa: S311 - spreads retries in time
 
 
-def _tell(account: Account, settled: Settled, outcome: Outcome) -> None:
-    facts: dict[str, Fact] = {"account": account.slug, "delivery": settled.delivery, "reason": outcome.reason}
-    if settled.state in {"refused", "expired", "broken"}:
-        reporting.alert(settled.state, "A delivery ended for good, undelivered", error=None, **facts)
-    else:
-        log.info("delivery closed", **facts, state=settled.state, trace=outcome.trace)
+def _tell(account: Account, batch: str, settled: Sequence[Settled]) -> None:
+    """A line for each; many that did not end undelivered share one: which they are is in the ledger."""
+    for one in settled:
+        if one.state in _UNDELIVERED:
+            facts = _facts(account, one.outcome.reason)
+            what = "A delivery ended for good, undelivered"
+            reporting.alert(one.state, what, error=None, **facts, delivery=one.delivery)
+    closed = [one for one in settled if one.state not in _UNDELIVERED]
+    alike = Counter((one.state, one.outcome.reason, one.outcome.trace) for one in closed)
+    if len(closed) > ONE_BY_ONE:
+        for (state, reason, trace), count in alike.items():
+            facts = _facts(account, reason) | {"state": state, "trace": trace}
+            log.info("deliveries closed", **facts, batch=batch, count=count)
+        return
+    for one in closed:
+        facts = _facts(account, one.outcome.reason) | {"state": one.state, "trace": one.outcome.trace}
+        log.info("delivery closed", **facts, delivery=one.delivery)
+
+
+_UNDELIVERED = frozenset({"refused", "expired", "broken"})
+
+
+def _facts(account: Account, reason: str) -> dict[str, Fact]:
+    return {"account": account.slug, "reason": reason}
 
 
 def open_drain(relay: Relay, stopping: threading.Event) -> Drain:

@@ -72,7 +72,7 @@ class Log:
         self, level: int, message: str, error: BaseException | None, facts: Mapping[str, Fact]
     ) -> None:
         kept = discretion.allowed(facts)
-        if level >= logging.INFO:
+        if level >= logging.INFO and sentry_sdk.is_initialized():
             sentry_sdk.add_breadcrumb(category=self._logger.name, message=message, data=dict(kept))
         self._logger.log(level, message, extra={"facts": kept, "error": error})
 
