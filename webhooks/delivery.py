@@ -17,9 +17,8 @@ from uuid import uuid4
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from integrations import event as events
-from integrations.destination import Account, Delivery, Destination, Outcome
-from webhooks import confirming, filters, jobs, reporting, retries, settings
+from integrations.destination import Account, Delivery, Outcome
+from webhooks import confirming, jobs, judging, reporting, retries, settings
 from webhooks.clock import milliseconds, now_ms
 from webhooks.discretion import Fact
 from webhooks.gate import Gate
@@ -28,7 +27,6 @@ from webhooks.parcels import Parcel, halves, only
 from webhooks.relay import Relay
 from webhooks.tokens import Answer, Kept, Tokens
 from webhooks.transport import TOTAL_SECONDS, Transport
-from webhooks.vault import Sealed
 
 log = reporting.logger(__name__)
 
@@ -203,37 +201,18 @@ class Drain:
 
     def _judged(self, parcel: Parcel) -> Parcel:
         """The deliveries that may be sent; the others are closed with their reason."""
-        account, adapter = parcel.account, self.relay.destination(parcel.account)
         fit: list[tuple[Claimed, Delivery]] = []
         refused: list[tuple[Claimed, Outcome]] = []
         now = now_ms()
         for one in parcel.claimed:
-            verdict = self._judge(account, adapter, one, now)
+            verdict = judging.before(self.relay, parcel.account, one, now)
             if isinstance(verdict, Delivery):
                 fit.append((one, verdict))
             else:
                 refused.append((one, verdict))
-        self._close(account, parcel.batch, refused, None)
+        self._close(parcel.account, parcel.batch, refused, None)
         parcel.claimed, parcel.deliveries = [one for one, _ in fit], [one for _, one in fit]
         return parcel
-
-    def _judge(self, account: Account, adapter: Destination, one: Claimed, now: int) -> Delivery | Outcome:
-        verdict = retries.too_late(one, now, adapter.dedup_seconds * 1_000)
-        if verdict is not None or one.sealed is None:
-            return verdict or Outcome("refused", "forgotten", "its personal data was erased", spent=False)
-        try:
-            event = events.decode(self.relay.vault.open(one.sealed))
-            shop = self.relay.settings.shop(event.store, event.shop)
-            no = filters.withheld(event, account, shop) or adapter.unfit(event, account, now // 1_000)
-            return no or Delivery(event, one.event_id)
-        except Sealed as error:
-            return Outcome("broken", "sealed", str(error), spent=False)
-        except Exception as error:  # noqa: BLE001 - our bug must not stop the others in the batch
-            return self._broken("judging an event failed", account, one, error)
-
-    def _broken(self, what: str, account: Account, one: Claimed, error: Exception) -> Outcome:
-        reporting.alert("broken", what, error=error, account=account.slug, delivery=one.id)
-        return Outcome("broken", type(error).__name__, what, spent=False)
 
     # --- send --------------------------------------------------------------------------------------------
 
@@ -292,7 +271,7 @@ class Drain:
         """A batch that cannot be built: halves, until the event that breaks us stands alone."""
         if len(parcel.claimed) == 1:
             one = parcel.claimed[0]
-            outcome = self._broken("building a request failed", parcel.account, one, error)
+            outcome = judging.broken("building a request failed", parcel.account, one, error)
             self._close(parcel.account, parcel.batch, [(one, outcome)], None)
             return
         self._ready[:0] = halves(parcel)
@@ -309,7 +288,7 @@ class Drain:
             raise
 
     def _settle(self, parcel: Parcel, answer: Answer) -> None:
-        judged, status = self._read(parcel, answer), answer.response.status or None
+        judged, status = judging.after(self.relay, parcel, answer), answer.response.status or None
         if answer.aged and all(outcome.state == "held" for _, outcome in judged):
             self._renew(parcel, answer.aged, judged[0][1], status)
             return
@@ -332,18 +311,6 @@ class Drain:
         self.relay.leases.note(parcel.batch, parcel.ids, why, now_ms(), status)
         self.tokens.forget(parcel.account, token)
         self._ready.insert(0, parcel)
-
-    def _read(self, parcel: Parcel, answer: Answer) -> list[tuple[Claimed, Outcome]]:
-        if answer.outcome is not None:
-            return [(one, answer.outcome) for one in parcel.claimed]
-        try:
-            adapter = self.relay.destination(parcel.account)
-            outcomes = adapter.read(len(parcel.claimed), answer.response)
-            return list(zip(parcel.claimed, outcomes, strict=True))
-        except Exception as error:  # noqa: BLE001 - our bug, after the wire: it may have counted
-            outcome = self._broken("reading an answer failed", parcel.account, parcel.claimed[0], error)
-            outcome = msgspec.structs.replace(outcome, ambiguous=True)
-            return [(one, outcome) for one in parcel.claimed]
 
     def _close(
         self,
