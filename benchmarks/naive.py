@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import psycopg
-import requests
 import rq
 from flask import Flask, abort, request
 from redis import Redis
 
-QUEUE = "naive"
+from benchmarks.naive_job import QUEUE, deliver
 
 Start = Callable[[str, list[tuple[str, str]]], object]
 
@@ -35,7 +34,7 @@ def flask() -> Flask:
     return _app(lambda _number, _body: None, None)
 
 
-def sqlite(path: str, redis_url: str, secret: str) -> Flask:
+def sqlite(path: str, redis_url: str, secret: str, address: str = "") -> Flask:
     """Verifies, writes the order down, enqueues it: SQLite, synchronous FULL, one commit each."""
     local = threading.local()
 
@@ -51,7 +50,7 @@ def sqlite(path: str, redis_url: str, secret: str) -> Flask:
     def keep(number: int, body: bytes) -> None:
         connection().execute("INSERT INTO orders VALUES (?, ?) ON CONFLICT DO NOTHING", (number, body))
 
-    return _app(keep, redis_url, secret)
+    return _app(keep, redis_url, secret, address)
 
 
 def postgresql(conninfo: str, redis_url: str, secret: str) -> Flask:
@@ -68,7 +67,9 @@ def postgresql(conninfo: str, redis_url: str, secret: str) -> Flask:
     return _app(keep, redis_url, secret)
 
 
-def _app(keep: Callable[[int, bytes], None], redis_url: str | None, secret: str = "") -> Flask:
+def _app(
+    keep: Callable[[int, bytes], None], redis_url: str | None, secret: str = "", address: str = ""
+) -> Flask:
     app = Flask("naive")
     queue = rq.Queue(QUEUE, connection=Redis.from_url(redis_url)) if redis_url else None
 
@@ -83,31 +84,7 @@ def _app(keep: Callable[[int, bytes], None], redis_url: str | None, secret: str 
                 abort(401)
             order = json.loads(body)
             keep(order["id"], body)
-            queue.enqueue(deliver, order, "")
+            queue.enqueue(deliver, order, address)
         return "ok\n"
 
     return app
-
-
-def deliver(order: dict[str, Any], address: str) -> None:
-    """The naive job: one order, one call, on a connection of its own."""
-    place = order["billing_address"]
-    plain = {
-        "em": order["email"].lower(),
-        "ph": place["phone"].lstrip("+"),
-        "fn": place["first_name"].lower(),
-        "ln": place["last_name"].lower(),
-        "ct": place["city"].lower(),
-        "zp": place["zip"].lower().replace(" ", ""),
-        "country": place["country_code"].lower(),
-        "external_id": str(order["customer"]["id"]),
-    }
-    event: dict[str, Any] = {
-        "event_name": "Purchase",
-        "event_time": 0,
-        "event_id": str(order["id"]),
-        "action_source": "website",
-        "user_data": {key: hashlib.sha256(value.encode()).hexdigest() for key, value in plain.items()},
-        "custom_data": {"value": float(order["total_price"]), "currency": order["currency"]},
-    }
-    requests.post(address, json={"data": [event]}, timeout=10).raise_for_status()

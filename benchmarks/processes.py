@@ -5,12 +5,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
+from redis import Redis
 
+from benchmarks import naive_job
 from tests import ports, servers
 from tests.environments import KEY, META
 from tests.faults.processes import tree
@@ -30,13 +32,15 @@ class Running:
         self.name, self.port, self._process = name, port, process
 
     def seconds(self) -> float:
-        """The processor's time that all of them have used so far."""
+        """The processor's time that all of them have used so far, those that have ended included."""
         return sum(_used(pid) for pid in tree(self._process.pid))
 
 
 def _used(pid: int) -> float:
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+    here = Path(f"/proc/{pid}")
+    now = sum(int(task.read_text().split()[0]) for task in here.glob("task/*/schedstat")) / 1e9
+    children = here.joinpath("stat").read_text().rpartition(")")[2].split()[13:15]  # cutime, cstime
+    return now + sum(map(int, children)) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -113,6 +117,54 @@ def web(name: str, told: Mapping[str, str]) -> Iterator[Running]:
 
 
 @contextmanager
+def workers(told: Mapping[str, str], count: int) -> Iterator[list[Running]]:
+    """Our own workers, listening."""
+    command = [sys.executable, "-m", "webhooks", "worker", "--processes", "1"]
+    with _several("worker", command, told, count) as running:
+        _listening(told["REDIS_URL"], count)
+        yield running
+
+
+@contextmanager
+def naive_workers(redis: str, count: int) -> Iterator[list[Running]]:
+    """RQ's own, which fork for every job, listening."""
+    command = [sys.executable, "-m", "rq.cli", "worker", naive_job.QUEUE, "--url", redis, "--quiet"]
+    with _several("naive worker", command, {}, count) as running:
+        _listening(redis, count)
+        yield running
+
+
+@contextmanager
+def _several(name: str, command: list[str], told: Mapping[str, str], count: int) -> Iterator[list[Running]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(started(f"{name} {one}", command, told)) for one in range(count)]
+
+
+def _listening(redis: str, count: int) -> None:
+    with Redis.from_url(redis) as client:
+        patiently(lambda: client.scard("rq:workers") == count, 30)
+
+
+@contextmanager
+def destination(seconds: float) -> Iterator[str]:
+    """The address of a destination that answers after that time."""
+    port = ports.free()
+    manner = ("--port", str(port), "--manner", "healthy", "--seconds", str(seconds))
+    with started("destination", [sys.executable, "-m", "benchmarks.destination", *manner], port=port):
+        yield f"http://127.0.0.1:{port}"
+
+
+def patiently(fulfilled: Callable[[], bool], seconds: float, every: float = 0.02) -> float:
+    """Waits until it is; returns how long that took, or raises `TimeoutError`."""
+    began = time.perf_counter()
+    while not fulfilled():
+        if time.perf_counter() - began > seconds:
+            raise TimeoutError
+        time.sleep(every)
+    return time.perf_counter() - began
+
+
+@contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """A PostgreSQL that writes as it does by default: the tests' own does without fsync."""
     home = folder / "postgres"
@@ -124,7 +176,7 @@ def postgres(folder: Path) -> Iterator[str]:
         command, user=cluster.owner, group=cluster.owner, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        _wait(conninfo(cluster.address))
+        patiently(lambda: _answers(conninfo(cluster.address)), 20)
         yield cluster.address
     finally:
         server.terminate()
@@ -136,12 +188,9 @@ def conninfo(address: str) -> str:
     return address.replace("postgresql+psycopg:", "postgresql:")
 
 
-def _wait(where: str) -> None:
-    for _ in range(400):
-        try:
-            psycopg.connect(where, connect_timeout=2).close()
-        except psycopg.OperationalError:
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError("PostgreSQL does not start")
+def _answers(where: str) -> bool:
+    try:
+        psycopg.connect(where, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""A trickle: how long from a hook's arrival until the destination has accepted it?
+
+At a fixed rate, whatever the answers, against a destination that answers after 150 ms: less is impossible.
+The naive design forks for each order; beyond some ten a second its queue grows without end.
+"""
+
+import statistics
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import rq
+from redis import Redis
+from rq.job import Job
+from sqlalchemy import select
+
+from benchmarks import client, filling, measure, naive_job, orders, processes
+from benchmarks.processes import SECRET
+from tests import servers
+from webhooks.relay import Relay
+from webhooks.schema import deliveries, events
+
+ANSWER_SECONDS, WORKERS = 0.15, 2
+
+
+def run(seconds: float = 10.0) -> None:
+    """Prints the table."""
+    heads = ("orders/s", "orders", "p50 ms", "p99 ms", "p50 × answer", "p99 × answer")
+    table = measure.table(
+        f"From the hook to accepted, answer after {ANSWER_SECONDS * 1e3:.0f} ms", "", *heads
+    )
+    for name, rate, timed in (
+        ("ours", 5.0, _ours),
+        ("ours", 50.0, _ours),
+        ("ours", 150.0, _ours),
+        ("naive", 5.0, _naive),
+        ("naive", 50.0, _naive),
+    ):
+        taken = sorted(timed(rate, int(rate * seconds)))
+        p50, p99 = statistics.median(taken), taken[int(0.99 * (len(taken) - 1))]
+        figures = (p50 * 1e3, p99 * 1e3, p50 / ANSWER_SECONDS, p99 / ANSWER_SECONDS)
+        table.add_row(name, f"{rate:.0f}", str(len(taken)), *(f"{figure:.4g}" for figure in figures))
+    measure.console.print(table)
+
+
+def _ours(rate: float, count: int) -> list[float]:
+    with servers.folder() as folder, _redis_and_destination() as (redis, address):
+        where = f"sqlite:///{folder / 'ledger.db'}"
+        processes.migrated(where).close()
+        told = processes.environ(folder, where, redis, META_API_BASE=address)
+        with processes.workers(told, WORKERS), processes.web("ours", told) as web:
+            ledger = filling.relay(told)
+            _send(web.port, count, rate)
+            processes.patiently(lambda: len(_delivered(ledger)) == count, 60)
+            taken = _delivered(ledger)
+            ledger.close()
+    return taken
+
+
+def _delivered(ledger: Relay) -> list[float]:
+    """Seconds from received to accepted, as the ledger has them."""
+    columns = (events.c.received_at, deliveries.c.delivered_at)
+    both = select(*columns).join(deliveries, deliveries.c.event == events.c.id)
+    with ledger.database.read() as db:
+        rows = db.execute(both.where(deliveries.c.state == "delivered")).all()
+    return [(delivered - received) / 1_000 for received, delivered in rows]
+
+
+def _naive(rate: float, count: int) -> list[float]:
+    with servers.folder() as folder, _redis_and_destination() as (redis, address), ExitStack() as stack:
+        path: Path = folder / "naive.db"
+        application = f"benchmarks.naive:sqlite('{path}', '{redis}', '{SECRET}', '{address}')"
+        stack.enter_context(processes.naive_workers(redis, WORKERS))
+        web = stack.enter_context(processes.gunicorn("naive", application))
+        client_ = stack.enter_context(Redis.from_url(redis))
+        _send(web.port, count, rate)
+        done = rq.Queue(naive_job.QUEUE, connection=client_).finished_job_registry
+        processes.patiently(lambda: done.get_job_count(cleanup=False) == count, 400, every=0.2)
+        jobs = Job.fetch_many(done.get_job_ids(cleanup=False), connection=client_)
+        times = [(job.created_at, job.ended_at) for job in jobs if job is not None]
+        return [(ended - created).total_seconds() for created, ended in times if ended is not None]
+
+
+@contextmanager
+def _redis_and_destination() -> Iterator[tuple[str, str]]:
+    with servers.valkey() as redis, processes.destination(ANSWER_SECONDS) as address:
+        yield redis, address
+
+
+def _send(port: int, count: int, rate: float) -> None:
+    """Evenly spread, each on a connection of its own, as stores do it."""
+    requests = client.hooks(orders.bodies(count), SECRET)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(16) as threads:
+        sent = []
+        for number, request in enumerate(requests):
+            time.sleep(max(0.0, began + number / rate - time.perf_counter()))
+            sent.append(threads.submit(client.storm, port, [request], 1))
+        for one in sent:
+            one.result()
