@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from tests.waiting import until
 from webhooks import delivery, jobs
 
 JOB = "rq:job:attack"
@@ -60,9 +61,7 @@ def test_many_calls_are_one_job(redis_url: str, delivered: list[float]) -> None:
     wake = jobs.Wake(redis_url)
     for _ in range(50):
         wake()
-    deadline = time.monotonic() + 2
-    while not wake.waiting() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(wake.waiting)
     time.sleep(0.1)
     assert wake.waiting() == 1
 

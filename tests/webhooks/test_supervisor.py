@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import environments, ports
+from tests.waiting import until
 from webhooks.console import shown
 from webhooks.sandbox import shopify_sender
 
@@ -88,14 +89,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         for pid in one.pids():
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-
-
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Waits for it; fails if it does not come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def lives(pid: int) -> bool:
