@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import orders
 from benchmarks.processes import SECRET
-from integrations.store import Hook
+from integrations.hook import Hook
 from webhooks import recording, settings
 from webhooks.clock import now_ms
 from webhooks.relay import Relay

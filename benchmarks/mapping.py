@@ -13,8 +13,9 @@ from typing import Any
 from benchmarks import measure, orders
 from integrations import discovery, event
 from integrations.destination import Account, Delivery
+from integrations.hook import Hook
 from integrations.setting import Secret
-from integrations.store import Hook, Shop
+from integrations.store import Shop
 from webhooks import settings
 from webhooks.sandbox import shopify_sender
 

@@ -16,23 +16,13 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from integrations.destination import Request, Response
+from integrations.access import Access, NoAccess
+from integrations.destination import Request, Response, Token
 from integrations.event import Event
+from integrations.hook import Hook
 from integrations.money import NotMoney
 from integrations.setting import Secret, Setting, Value
 from integrations.untrusted import NotJson, load_json
-
-
-class Hook(msgspec.Struct, frozen=True):
-    """An HTTP request from a store. ``headers`` have lower-case names; ``received_at`` is Unix seconds."""
-
-    headers: Mapping[str, str]
-    body: bytes
-    received_at: int
-
-    def header(self, name: str) -> str:
-        """The header's value, ``""`` when it was not sent."""
-        return self.headers.get(name.lower(), "")
 
 
 class Shop(msgspec.Struct, frozen=True):
@@ -94,6 +84,10 @@ class Store(ABC):
     guide: ClassVar[str] = ""
     """One or two lines: where to register the webhook and which secret to copy."""
 
+    topics: ClassVar[tuple[str, ...]] = ()
+    """The topics to subscribe to through the shop's own API, in the store's words, unless `topics_of` knows
+    better."""
+
     @abstractmethod
     def verify(self, hook: Hook, secrets: Sequence[Secret]) -> int:
         """Returns the index of the secret that signed the raw body; raises `Unverified`, nothing else."""
@@ -126,6 +120,29 @@ class Store(ABC):
     def complete(self, hook: Hook, response: Response, shop: Shop) -> Event:
         """The event of a hook that was `Incomplete`, from the answer to its request."""
         raise NotImplementedError(f"{self.slug} raises no Incomplete")
+
+    # --- optional: the shop's own API -----------------------------------------------------------------------
+
+    def topics_of(self, shop: Shop) -> tuple[str, ...]:  # noqa: ARG002
+        """The topics that this shop needs, by its settings."""
+        return self.topics
+
+    def exchange(self, shop: Shop, now: int) -> Request | None:  # noqa: ARG002
+        """The request that trades the shop's lasting credentials for a short-lived token, if there is such
+        a step. `webhooks/shops.py` sends it and keeps the token while it is good."""
+        return None
+
+    def read_exchange(self, response: Response) -> Token:
+        """The token; raises `NoAccess` or `Away`."""
+        raise NotImplementedError(f"{self.slug} exchanges nothing")
+
+    def access(self, shop: Shop, token: Secret, seconds: float) -> Access:  # noqa: ARG002
+        """The shop's own API, opened; ``token`` is what `exchange` gave, ``""`` without such a step, and
+        ``seconds`` the deadline of a single call. Raises `NoAccess` if the shop's settings lack what it
+        takes, with a remedy that names the variables."""
+        raise NoAccess("not_supported", f"{self.label} has no API that could be asked")
+
+    # --- what the base class does with it -------------------------------------------------------------------
 
     def read(self, hook: Hook, shop: Shop) -> Event:
         """The event that a verified hook tells of. Raises `Malformed`, `NotAnEvent` or `Incomplete`."""

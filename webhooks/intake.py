@@ -11,7 +11,8 @@ from typing import Protocol
 from flask import Blueprint, Response, current_app, request
 
 from integrations import discovery
-from integrations.store import Hook, Shop, Store, Unverified
+from integrations.hook import Hook
+from integrations.store import Shop, Store, Unverified
 from webhooks import recording, reporting
 from webhooks.clock import now_ms
 from webhooks.database import Unavailable

@@ -13,7 +13,8 @@ import msgspec
 from integrations import discovery
 from integrations import event as events
 from integrations.event import Buyer, Event
-from integrations.store import Hook, Incomplete, Malformed, NotAnEvent, Shop
+from integrations.hook import Hook
+from integrations.store import Incomplete, Malformed, NotAnEvent, Shop
 from webhooks import reporting
 from webhooks.clock import SECOND
 from webhooks.discretion import Fact

@@ -12,7 +12,7 @@ from uuid import uuid4
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from integrations.store import Hook
+from integrations.hook import Hook
 
 KEY_FILE = "secret.key"
 

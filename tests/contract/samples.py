@@ -14,8 +14,9 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from integrations.discovery import stores
+from integrations.hook import Hook
 from integrations.setting import Secret, Setting, Value
-from integrations.store import Hook, Shop, Store
+from integrations.store import Shop, Store
 
 FOLDER = Path(__file__).parent.parent / "data" / "stores"
 SECRET = "contract-test-secret-0123456789"  # not a credential: it signs the samples

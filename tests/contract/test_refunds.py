@@ -9,7 +9,8 @@ import pytest
 
 from integrations.discovery import stores
 from integrations.event import Event
-from integrations.store import Hook, Malformed
+from integrations.hook import Hook
+from integrations.store import Malformed
 from tests.contract import samples
 from tests.contract.samples import NOW
 

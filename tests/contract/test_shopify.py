@@ -8,8 +8,9 @@ import pytest
 
 from integrations.discovery import stores
 from integrations.event import Consent, Event
+from integrations.hook import Hook
 from integrations.setting import Secret
-from integrations.store import Hook, Malformed, NotAnEvent, Unverified
+from integrations.store import Malformed, NotAnEvent, Unverified
 from tests.contract import samples
 from tests.contract.samples import NOW, SECRET
 from webhooks.sandbox.shopify_sender import sign

@@ -12,9 +12,10 @@ import pytest
 
 from integrations.discovery import stores
 from integrations.event import DEFAULT_EVENT_ID, Buyer, Event, decode, encode, event_id
+from integrations.hook import Hook
 from integrations.money import NotMoney
 from integrations.setting import Secret
-from integrations.store import Hook, Incomplete, Malformed, NotAnEvent, Store, Unverified
+from integrations.store import Incomplete, Malformed, NotAnEvent, Store, Unverified
 from integrations.untrusted import Number, load_json
 from tests.contract import samples
 from tests.contract.comparison import differences

@@ -12,9 +12,10 @@ import stripe as oracle
 from integrations.destination import Request, Response
 from integrations.discovery import stores
 from integrations.event import Event
+from integrations.hook import Hook
 from integrations.setting import Secret
 from integrations.signing import digest
-from integrations.store import Hook, Incomplete, Malformed, NotAnEvent, Unverified
+from integrations.store import Incomplete, Malformed, NotAnEvent, Unverified
 from tests.contract import samples
 from webhooks.sandbox import stripe_sender
 

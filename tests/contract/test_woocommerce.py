@@ -9,9 +9,10 @@ import pytest
 
 from integrations import consent
 from integrations.event import Event, check_event_id, encode, event_id
+from integrations.hook import Hook
 from integrations.setting import Secret
 from integrations.signing import digest
-from integrations.store import Hook, Malformed, NotAnEvent, Unverified
+from integrations.store import Malformed, NotAnEvent, Unverified
 from integrations.stores.woocommerce import WooCommerce, signing_secret
 from tests.contract import samples
 from tests.contract.samples import NOW, Case

@@ -23,8 +23,9 @@ from typing import NamedTuple
 import msgspec
 
 from integrations.discovery import stores
+from integrations.hook import Hook
 from integrations.setting import Secret
-from integrations.store import Hook, Store, Unverified
+from integrations.store import Store, Unverified
 from tests.contract.samples import SECRET, cases, sender
 from tests.intake import Intake, broken_promises, intake, secret, signed, topic_of
 

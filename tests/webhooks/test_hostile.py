@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from integrations.discovery import stores
-from integrations.store import Hook, Incomplete, Malformed, NotAnEvent, Store
+from integrations.hook import Hook
+from integrations.store import Incomplete, Malformed, NotAnEvent, Store
 from tests import hostile
 from tests.contract.samples import Case, cases
 from tests.documents import Place, leaves, name, places, sparse, written

@@ -14,7 +14,7 @@ from redis import Redis
 from sqlalchemy import select, update
 from werkzeug import Request, Response
 
-from integrations.store import Hook
+from integrations.hook import Hook
 from integrations.stores.stripe import Stripe
 from tests.webhooks.conftest import SAMPLES, Environment
 from webhooks import app, completion, reporting, settings

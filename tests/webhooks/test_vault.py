@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from integrations.store import Hook
+from integrations.hook import Hook
 from webhooks import vault
 from webhooks.vault import Sealed, Vault
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from integrations import signing
 from integrations.event import Event
+from integrations.hook import Hook
 from integrations.money import NotMoney
 from integrations.setting import Secret, Setting
-from integrations.store import Hook, Malformed, NotAnEvent, Shop, Store, Unverified
+from integrations.store import Malformed, NotAnEvent, Shop, Store, Unverified
 from integrations.stores.shopify import order, refund
 from integrations.untrusted import first, record, text
 

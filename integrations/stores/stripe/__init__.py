@@ -13,9 +13,10 @@ from typing import Any
 
 from integrations.destination import Request, Response
 from integrations.event import Event
+from integrations.hook import Hook
 from integrations.setting import Secret, Setting
 from integrations.signing import from_hex, matching
-from integrations.store import Hook, Incomplete, Malformed, NotAnEvent, Shop, Store, Unverified
+from integrations.store import Incomplete, Malformed, NotAnEvent, Shop, Store, Unverified
 from integrations.stores.stripe.admission import Kind, account, admit, check_source
 from integrations.stores.stripe.refund import refunds
 from integrations.stores.stripe.sale import order_id, read_sale

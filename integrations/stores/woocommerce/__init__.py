@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from integrations.event import Event
+from integrations.hook import Hook
 from integrations.setting import Secret, Setting
 from integrations.signing import from_base64, matching
-from integrations.store import Hook, Malformed, NotAnEvent, Shop, Store, Unverified
+from integrations.store import Malformed, NotAnEvent, Shop, Store, Unverified
 from integrations.stores.woocommerce.order import listed, purchase, refunds
 from integrations.untrusted import integer, moment, records, text
 
