@@ -108,7 +108,8 @@ TOLD = {"debug", "info", "warning", "error"}
 
 
 def sentences(module: ast.Module) -> Iterator[ast.expr]:
-    """The first argument of ``log.info(...)`` and the second of ``reporting.alert(...)``."""
+    """The first argument of ``log.info(...)``, the second of ``reporting.alert(...)``, and of an alert in
+    the ledger its sentence and its remedy."""
     for node in ast.walk(module):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="log"), attr=attr), args=[first, *_]):
@@ -116,6 +117,8 @@ def sentences(module: ast.Module) -> Iterator[ast.expr]:
                     yield first
             case ast.Call(func=ast.Attribute(value=ast.Name(id="reporting"), attr="alert"), args=[_, text]):
                 yield text
+            case ast.Call(func=ast.Attribute(attr="raise_"), args=[_, _, *told]):
+                yield from told
 
 
 @pytest.mark.parametrize("path", CODE)

@@ -17,7 +17,7 @@ FACTS = frozenset(
     | {"destination", "account", "delivery", "deliveries", "attempt", "attempts", "batch", "state", "reason"}
     | {"fault", "status", "trace", "retry_after", "held", "due", "job", "queue", "worker", "workers"}
     | {"component", "process", "pid", "port", "signal", "exit", "command", "variable", "version", "method"}
-    | {"kind", "count", "total", "received", "remaining", "limit", "size", "bytes", "seconds"}
+    | {"kind", "subject", "count", "total", "received", "remaining", "limit", "size", "bytes", "seconds"}
     | {"secret_index"}
 )
 """The only names under which a value is logged or sent to Sentry."""

@@ -6,6 +6,7 @@ import json
 from integrations import discovery
 from integrations.destination import Account, Destination
 from webhooks import embedded, vault
+from webhooks.alerts import Alerts
 from webhooks.database import Database
 from webhooks.holds import Holds
 from webhooks.jobs import Wake
@@ -25,6 +26,7 @@ class Relay:
         self.ledger = Ledger(self.database)
         self.leases = Leases(self.database)
         self.holds = Holds(self.database)
+        self.alerts = Alerts(self.database)
         self.redis_url: str = settings.redis_url or embedded.redis_url(settings.data_dir)
         self.wake = Wake(self.redis_url)
 

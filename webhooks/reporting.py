@@ -35,7 +35,7 @@ from webhooks.settings import Settings
 
 __all__ = ["Log", "alert", "configure_logs", "init_sentry", "logger", "scrub", "sentry_options", "withhold"]
 
-CAUSES = ("store", "shop", "destination", "account", "queue", "component", "variable")
+CAUSES = ("store", "shop", "destination", "account", "queue", "component", "variable", "subject")
 """The facts that tell one cause from another: an alert is one issue per kind and cause."""
 
 QUIET_SECONDS = 300

@@ -222,3 +222,26 @@ audit = Table(
     Column("question", Text, nullable=False),
     Column("count", Integer, nullable=False),
 )
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("cause", Text, nullable=False),
+    Column("subject", Text, nullable=False),  # a slug, or empty: the whole relay
+    Column("sentence", Text, nullable=False),
+    Column("remedy", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("told_at", BigInteger),
+    Column("cleared_at", BigInteger),
+    Index(
+        "ix_alerts_open",
+        "cause",
+        "subject",
+        unique=True,
+        sqlite_where=text("cleared_at IS NULL"),
+        postgresql_where=text("cleared_at IS NULL"),
+    ),
+)

@@ -47,6 +47,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_audit"),
     )
     op.create_table(
+        "alerts",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("sentence", sa.Text(), nullable=False),
+        sa.Column("remedy", sa.Text(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("told_at", sa.BigInteger(), nullable=True),
+        sa.Column("cleared_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_alerts"),
+    )
+    op.create_index(
+        "ix_alerts_open", "alerts", ["cause", "subject"], unique=True, **_partial("cleared_at IS NULL")
+    )
+    op.create_table(
         "events",
         sa.Column("id", _id(), nullable=False),
         sa.Column("store", sa.Text(), nullable=False),
