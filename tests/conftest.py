@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 import redis
 
 from tests import servers
-from webhooks import discretion
+from webhooks import discretion, migrations
+from webhooks.database import Database
+from webhooks.schema import metadata
 
 _KEPT = re.compile(r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|COV\w*|PYTEST\w*|SSL_CERT_\w+|CI")
 """The variables that a test may see. All others go, so that no setting of the machine leaks in."""
@@ -102,10 +105,10 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database: once a SQLite file, once a database on PostgreSQL."""
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database with nothing in it: once a SQLite file, once a database on PostgreSQL."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
         return
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with servers.database(request.getfixturevalue("postgres_url"), name) as address:
@@ -113,3 +116,38 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 _numbers = iter(range(10**9))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with the ledger's tables and nothing in them: once a SQLite file, once on PostgreSQL."""
+    if request.param == "sqlite":
+        file = tmp_path / "ledger.db"
+        shutil.copyfile(request.getfixturevalue("ledger_file"), file)
+        return f"sqlite:///{file}"
+    address: str = request.getfixturevalue("ledger_on_postgres")
+    servers.empty(address, [table.name for table in metadata.sorted_tables])
+    return address
+
+
+@pytest.fixture(scope="session")
+def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty ledger, to be copied: making its tables takes longer than most tests."""
+    file = tmp_path_factory.mktemp("ledger") / "ledger.db"
+    make_ledger(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def ledger_on_postgres(postgres_url: str) -> Iterator[str]:
+    """A ledger that the tests of one process use one after the other."""
+    with servers.database(postgres_url, f"ledger_{os.getpid()}") as address:
+        make_ledger(address)
+        yield address
+
+
+def make_ledger(address: str) -> None:
+    """Makes the tables."""
+    database = Database(address)
+    migrations.upgrade(database)
+    database.close()

@@ -9,9 +9,9 @@ from sqlalchemy import create_engine, inspect, text
 from tests.conftest import OutsideWorld
 
 
-def test_the_database_is_empty_and_works(database_url: str) -> None:
+def test_the_database_is_empty_and_works(empty_database_url: str) -> None:
     """On both kinds."""
-    engine = create_engine(database_url)
+    engine = create_engine(empty_database_url)
     with engine.begin() as connection:
         assert inspect(connection).get_table_names() == []
         connection.execute(text("CREATE TABLE spoor (id INTEGER)"))

@@ -12,8 +12,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug.test import TestResponse
 
 from tests.webhooks.pixel import Pixel
-from webhooks import app, migrations, settings
-from webhooks.database import Database
+from webhooks import app, settings
 from webhooks.delivery import Drain, open_drain
 from webhooks.relay import Relay
 from webhooks.sandbox import shopify_sender
@@ -41,10 +40,7 @@ def environment(database_url: str, redis_url: str, tmp_path: Path, httpserver: H
 
 @pytest.fixture
 def relay(environment: Environment) -> Iterator[Relay]:
-    """The stations on an empty, migrated database."""
-    database = Database(environment["DATABASE_URL"])
-    migrations.upgrade(database)
-    database.close()
+    """The stations on an empty ledger."""
     bound = Relay(settings.load(environment))
     yield bound
     bound.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import func, select, update
 
-from webhooks import alerts, migrations
+from webhooks import alerts
 from webhooks.alerts import Alerts
 from webhooks.clock import now_ms
 from webhooks.database import Database
@@ -23,7 +23,6 @@ CAUSE, SHOP, SENTENCE, REMEDY = (
 @pytest.fixture
 def book(database_url: str) -> Iterator[Alerts]:
     database = Database(database_url)
-    migrations.upgrade(database)
     yield Alerts(database)
     database.close()
 

@@ -142,7 +142,11 @@ def test_the_example_is_made_from_the_settings(run: Run) -> None:
 # --- database --------------------------------------------------------------------------------------------
 
 
-def test_a_database_without_tables_says_what_to_do(run: Run) -> None:
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_database_without_tables_says_what_to_do(
+    environment: Environment, run: Run, empty_database_url: str
+) -> None:
+    environment["DATABASE_URL"] = empty_database_url
     for line in ("stats", "orders show shopify 1", "ledger export", "worker", "sweep", "vault rotate"):
         result = run(line, expect=4)
         assert result.stderr.splitlines()[-1] == (

@@ -132,7 +132,11 @@ def test_too_large_a_body(relay: Relay, post: Post) -> None:
     assert post(b" " * (relay.settings.max_body_bytes + 1)).status_code == 413
 
 
-def test_without_its_table_the_database_is_not_acknowledged(environment: Environment) -> None:
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_without_its_table_the_database_is_not_acknowledged(
+    environment: Environment, empty_database_url: str
+) -> None:
+    environment["DATABASE_URL"] = empty_database_url
     client = app.create_app(settings.load(environment)).test_client()
     assert client.get("/readyz").status_code == 503
     assert client.get("/healthz").status_code == 200

@@ -14,8 +14,8 @@ from webhooks.schema import metadata
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    made = Database(database_url)
+def database(empty_database_url: str) -> Iterator[Database]:
+    made = Database(empty_database_url)
     yield made
     made.close()
 

@@ -158,9 +158,9 @@ def test_an_exceptions_text_is_told_where_it_is_known_to_be_safe(error: BaseExce
     assert discretion.describe(raised(error)) == told
 
 
-def test_a_database_error_quotes_no_row(database_url: str) -> None:
+def test_a_database_error_quotes_no_row(empty_database_url: str) -> None:
     """Neither parameters nor the DETAIL that PostgreSQL adds."""
-    engine = create_engine(database_url, hide_parameters=True)
+    engine = create_engine(empty_database_url, hide_parameters=True)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE buyers (email VARCHAR UNIQUE)"))
     insert = text("INSERT INTO buyers VALUES (:email), (:email)")
