@@ -18,6 +18,12 @@ State = Literal["delivered", "retry", "held", "refused", "expired", "suppressed"
 good); expired (too old for the destination); suppressed (consent or policy); broken (our own bug)."""
 
 
+Restriction = Literal["", "limited_use", "measurement"]
+"""For what a destination may use an event. ``limited_use``: the buyer lives in a US state whose law wants
+it so, and has not said otherwise. ``measurement``: they have not agreed to personalised advertising, so
+the sale may be counted and no more."""
+
+
 class Request(msgspec.Struct, frozen=True):
     """What goes over the wire. Secrets stand in headers or body, never in the address, save where a
     destination has no other place for them (`Destination.secret_in_url`)."""
@@ -111,10 +117,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One event on its way to one account, under the ``event_id`` that was made for it at intake."""
+    """One event on its way to one account, under the ``event_id`` that was made for it at intake.
+
+    What is ``restricted`` must be marked so in the request, in the destination's own way.
+    """
 
     event: Event
     event_id: str
+    restricted: Restriction = ""
 
 
 class Destination(ABC):
@@ -129,6 +139,9 @@ class Destination(ABC):
     """Which events this destination takes; others get no delivery."""
     dedup_seconds: ClassVar[int] = 48 * 3_600
     """For how long after the first send the destination recognises a repetition by its event_id."""
+    restricts: ClassVar[Literal["", "us_states", "anywhere"]] = ""
+    """Where the destination documents a mark by which an event is used in a restricted way alone: nowhere,
+    for people in the US states that have a law on it, or for anybody. What cannot be marked is not sent."""
     summary: ClassVar[Summary]
     guide: ClassVar[str] = ""
     """One line: where to find the account's id and token."""
@@ -156,6 +169,15 @@ class Destination(ABC):
         """One outcome per delivery of the request, in its order. Never raises for what a network can send."""
 
     # --- optional: what not every destination has ----------------------------------------------------------
+
+    def captures(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002
+        """The names under which the storefront may hand on what this destination looks up by
+        `Event.captured`."""
+        return ()
+
+    def browser_event(self, account: Account) -> str:  # noqa: ARG002
+        """What the destination's own pixel calls a Purchase."""
+        return "Purchase"
 
     def exchange(self, account: Account, now: int) -> Request | Outcome | None:  # noqa: ARG002
         """The request that trades the account's lasting credentials for a short-lived token, if there is

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from integrations.destination import MatchKey
-from integrations.event import Event
+from integrations.event import Buyer, Event
 
 _BROWSER_ONLY = frozenset({"ip", "user_agent"})
 
@@ -28,6 +28,12 @@ def _explain(event: Event, key: str, is_sent: bool, names: tuple[str, ...]) -> M
     if captured:
         return MatchKey(key, "missing", f"the storefront handed on no {' or '.join(captured)}")
     return MatchKey(key, "missing", "the order carries none")
+
+
+def captured_names(sources: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Of the names in ``sources`` those that the storefront captures."""
+    names = dict.fromkeys(name for several in sources.values() for name in several)
+    return tuple(name for name in names if name not in Buyer.__struct_fields__)
 
 
 def _raw(event: Event, name: str) -> str:

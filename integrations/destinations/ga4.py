@@ -137,11 +137,15 @@ class Ga4(Destination):
             return Outcome("refused", word, answers.sentence(first.get("description")))
         return Outcome("delivered", detail="the event is valid; whether id and secret are right is not told")
 
+    def captures(self, account: Account) -> tuple[str, ...]:
+        return matching.captured_names(_sources(account))
+
+    def browser_event(self, account: Account) -> str:  # noqa: ARG002
+        return _NAMES["Purchase"]
+
     def match_keys(self, event: Event, account: Account) -> list[MatchKey]:
-        cookie = _session_cookie(account)
-        sources = {"client_id": ("ga", "ga_client_id"), "session_id": (cookie, "ga_session_id")}
         sent = filled({"client_id": _client_id(event), "session_id": _session_id(event, account)})
-        return matching.explain(event, sent.keys(), sources)
+        return matching.explain(event, sent.keys(), _sources(account))
 
 
 def _post(path: str, body: dict[str, Any], account: Account) -> Request:
@@ -218,6 +222,10 @@ def _session_id(event: Event, account: Account) -> str:
         return found["id"]
     bare = event.captured("ga_session_id")
     return bare if re.fullmatch("[0-9]{9,11}", bare) else ""
+
+
+def _sources(account: Account) -> Mapping[str, tuple[str, ...]]:
+    return {"client_id": ("ga", "ga_client_id"), "session_id": (_session_cookie(account), "ga_session_id")}
 
 
 def _session_cookie(account: Account) -> str:

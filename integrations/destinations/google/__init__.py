@@ -173,6 +173,12 @@ class Google(Destination):
     def read_confirm(self, response: Response) -> Outcome:
         return confirmed(response)
 
+    def captures(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002
+        return matching.captured_names(SOURCES)
+
+    def browser_event(self, account: Account) -> str:  # noqa: ARG002
+        return "conversion"
+
     def match_keys(self, event: Event, account: Account) -> list[MatchKey]:  # noqa: ARG002
         return matching.explain(event, known(event), SOURCES)
 

@@ -155,6 +155,9 @@ class Meta(Destination):
             return Outcome("delivered", detail="token and dataset are accepted", trace=outcome.trace)
         return outcome
 
+    def captures(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002
+        return matching.captured_names(SOURCES)
+
     def match_keys(self, event: Event, account: Account) -> list[MatchKey]:  # noqa: ARG002
         """customer-information-parameters, in the order in which Meta lists them."""
         return matching.explain(event, user_data(event).keys(), SOURCES)

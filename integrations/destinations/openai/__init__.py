@@ -100,6 +100,12 @@ class OpenAI(Destination):
     def read_check(self, response: Response) -> Outcome:
         return verdict(1, response)
 
+    def captures(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002
+        return matching.captured_names(SOURCES)
+
+    def browser_event(self, account: Account) -> str:  # noqa: ARG002
+        return TYPE
+
     def match_keys(self, event: Event, account: Account) -> list[MatchKey]:  # noqa: ARG002
         return matching.explain(event, match_keys(event), SOURCES)
 

@@ -107,6 +107,12 @@ class Pinterest(Destination):
     def read_check(self, response: Response) -> Outcome:
         return verdicts(1, response)[0]
 
+    def captures(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002
+        return matching.captured_names(SOURCES)
+
+    def browser_event(self, account: Account) -> str:  # noqa: ARG002
+        return EVENT_NAME
+
     def match_keys(self, event: Event, account: Account) -> list[MatchKey]:  # noqa: ARG002
         return matching.explain(event, user_data(event).keys(), SOURCES)
 

@@ -113,5 +113,8 @@ class Reddit(Destination):
     def read(self, count: int, response: Response) -> list[Outcome]:
         return verdicts(count, response)
 
+    def captures(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002
+        return matching.captured_names(SOURCES)
+
     def match_keys(self, event: Event, account: Account) -> list[MatchKey]:  # noqa: ARG002
         return matching.explain(event, match_data(event).keys(), SOURCES)

@@ -111,6 +111,12 @@ class Snapchat(Destination):
             return outcome
         return msgspec.structs.replace(outcome, detail="token and pixel are accepted")
 
+    def captures(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002
+        return matching.captured_names(SOURCES)
+
+    def browser_event(self, account: Account) -> str:  # noqa: ARG002
+        return "PURCHASE"
+
     def match_keys(self, event: Event, account: Account) -> list[MatchKey]:  # noqa: ARG002
         return matching.explain(event, user_data(event).keys(), SOURCES)
 

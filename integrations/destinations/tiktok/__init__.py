@@ -130,5 +130,11 @@ class TikTok(Destination):
     def read(self, count: int, response: Response) -> list[Outcome]:
         return verdicts(count, response)
 
+    def captures(self, account: Account) -> tuple[str, ...]:  # noqa: ARG002
+        return matching.captured_names(SOURCES)
+
+    def browser_event(self, account: Account) -> str:
+        return account.text("event_name")
+
     def match_keys(self, event: Event, account: Account) -> list[MatchKey]:  # noqa: ARG002
         return matching.explain(event, user(event).keys(), SOURCES)
