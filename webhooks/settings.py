@@ -72,6 +72,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return of_store[0] if len(of_store) == 1 else None
         return next((shop for shop in of_store if shop.slug == slug), None)
 
+    def hook_address(self, shop: Shop) -> str:
+        """Where the shop's hooks arrive, as seen from outside; the path alone without ``public_url``."""
+        return f"{self.public_url}/webhooks/{shop.store}/{shop.slug}"
+
     def account(self, slug: str) -> Account | None:
         """The account with that slug."""
         return next((account for account in self.accounts if account.slug == slug), None)
@@ -111,7 +115,7 @@ def describe(settings: Settings) -> list[tuple[str, str]]:
 
 def _shop(settings: Settings, shop: Shop) -> str:
     receivers = ", ".join(shop.accounts) or "nobody"
-    address = f"{settings.public_url}/webhooks/{shop.store}/{shop.slug}"
+    address = settings.hook_address(shop)
     templates = "".join(f", event_id for {slug}: {text}" for slug, text in shop.event_ids.items())
     secrets = "set" if shop.secrets else "not set"
     return f"{address}, sends to {receivers}{templates}, webhook_secrets={secrets}{_options(shop.options)}"

@@ -98,12 +98,11 @@ def _shop(configured: Settings, shop: Shop) -> dict[str, Any]:
     if not shop.accounts:
         missing.append("an account of a destination that receives its orders")
     store = discovery.stores()[shop.store]
-    path = f"/webhooks/{shop.store}/{shop.slug}"
     return {
         "shop": shop.slug,
         "store": shop.store,
         "label": store.label,
-        "webhook_url": f"{configured.public_url}{path}",
+        "webhook_url": configured.hook_address(shop),
         "register": store.guide,
         "accounts": shop.accounts,
         "missing": missing,
