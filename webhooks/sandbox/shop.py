@@ -37,7 +37,8 @@ class Registered(msgspec.Struct, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """One try of a hook. ``status`` 0: no answer. ``number`` counts the tries from 1."""
+    """One try of a hook. ``status`` 0: no answer. ``number`` counts the tries from 1. ``taken``: to the store
+    it was a success."""
 
     at: float
     subscription: str
@@ -46,11 +47,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     number: int
     status: int
-
-    @property
-    def taken(self) -> bool:
-        """Whether the answer was one of success."""
-        return 200 <= self.status < 300
+    taken: bool
 
 
 class _Due(msgspec.Struct, order=True):
@@ -122,6 +119,10 @@ class Shop(StandIn):
     @abstractmethod
     def signed(self, registered: Registered, topic: str, body: bytes, number: int) -> Mapping[str, str]:
         """All headers of a hook in its so-and-so-manieth try."""
+
+    def takes(self, status: int) -> bool:
+        """Whether the store takes this answer to a hook for a success."""
+        return 200 <= status < 300
 
     def end_tokens(self) -> None:
         """Ends every token that was handed out. Where none are, the shop has nothing to end."""
@@ -197,6 +198,7 @@ class Shop(StandIn):
             url=registered.url,
             number=due.number,
             status=response.status,
+            taken=self.takes(response.status),
         )
         with self._lock:
             self.delivered.append(sent)

@@ -15,11 +15,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from integrations.access import Access
 from integrations.event import Event
 from integrations.hook import Hook
 from integrations.setting import Secret, Setting
 from integrations.signing import from_base64, matching
 from integrations.store import Malformed, NotAnEvent, Shop, Store, Unverified
+from integrations.stores.woocommerce.access import WooCommerceAccess
 from integrations.stores.woocommerce.order import listed, purchase, refunds
 from integrations.untrusted import integer, moment, records, text
 
@@ -49,6 +51,10 @@ _NO_SALE = {
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|#0{0,9}(?:34|38|39|60|62)|#[xX]0{0,9}(?:22|26|27));")
 
 
+# Basic authentication would show the key to anybody on the way; a sandbox on this machine has no TLS.
+_URL = r"(?:https://[^\s/?#@]+|http://(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?)(?:/[^\s?#@]*)?"
+
+
 def signing_secret(secret: str) -> str:
     """The secret with which WooCommerce signs: of a stored ``a&amp;b`` it uses ``a&b``."""
     return _ENTITY.sub(lambda match: html.unescape(match[0]), secret)
@@ -72,6 +78,7 @@ class WooCommerce(Store):
         "API version 'WP REST API Integration v3', both with the same secret of letters and digits.\n"
         "The delivery URL must not redirect: WooCommerce counts a redirect as success and the order is lost."
     )
+    topics = ("order.created", "order.updated")
     settings = (
         Setting(
             "statuses",
@@ -93,6 +100,20 @@ class WooCommerce(Store):
         _choice("test_orders", "skip", "Orders paid in the test mode of WooPayments"),
         _choice("zero_total", "send", "Orders with a total of 0: free samples, coupons for everything"),
         _choice("refunds", "skip", "Refunds, to the destinations that take them; 'Order updated' tells them"),
+        Setting(
+            "url",
+            "Address of the shop's WordPress, with its folder if it has one; only needed, like the key, for "
+            "registering webhooks and asking for orders that no hook told of",
+            pattern=_URL,
+            example="https://shop.example.com",
+        ),
+        Setting(
+            "consumer_key",
+            "Key made under WooCommerce > Settings > Advanced > REST API: permission Read/Write, user an "
+            "administrator or shop manager",
+            secret=True,
+        ),
+        Setting("consumer_secret", "The secret that is shown beside that key, once", secret=True),
     )
 
     def verify(self, hook: Hook, secrets: Sequence[Secret]) -> int:
@@ -132,6 +153,9 @@ class WooCommerce(Store):
         event = purchase(body, order_id, shop)
         _refuse_unwanted(body, event, shop)
         return event
+
+    def access(self, shop: Shop, token: Secret, seconds: float) -> Access:  # noqa: ARG002 - the key lasts
+        return WooCommerceAccess(shop, seconds)
 
     def refunds(self, hook: Hook, body: dict[str, Any], shop: Shop) -> tuple[Event, ...]:
         """See `Store.refunds`. No topic is about refunds: the order lists all that it has had so far."""
