@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -48,10 +49,11 @@ run()
 class Server:
     """One gunicorn with one worker of four threads, on a ledger of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, start: str = START) -> None:
         self.port = ports.free()
         self.log = home / "log"
-        self.database = Database(f"sqlite:///{home / 'ledger.db'}")
+        self.file = home / "ledger.db"
+        self.database = Database(f"sqlite:///{self.file}")
         migrations.upgrade(self.database)
         environment = (
             environments.SHOPIFY
@@ -66,7 +68,7 @@ class Server:
         )
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", START], env=environment, stdout=log, stderr=log
+                [sys.executable, "-c", start], env=environment, stdout=log, stderr=log
             )
         ports.wait(self.port)
 
@@ -388,6 +390,61 @@ def test_unfinished_requests_have_a_bound_of_memory(server: Server) -> None:
         assert answer(clients[-1]) == 408
 
 
+# --- more than it can take ---------------------------------------------------------------------------------
+
+
+SLOW = f"""
+import time
+from webhooks import recording
+judge = recording.judge
+recording.judge = lambda *facts: (time.sleep(0.8), judge(*facts))[1]
+{START}
+"""
+"""Four threads take five hooks per second, however fast the machine is."""
+
+
+@pytest.fixture
+def slow_server(tmp_path: Path) -> Iterator[Server]:
+    running = Server(tmp_path, SLOW)
+    yield running
+    running.stop()
+
+
+def many(server: Server, name: str, count: int) -> list[tuple[int, float]]:
+    """So many hooks at the same time; the answer to each, and how long it took."""
+
+    def tell(number: int) -> tuple[int, float]:
+        begun = time.monotonic()
+        return ask(server, signed(f"{name}/{number}")), time.monotonic() - begun
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(tell, range(count)))
+
+
+def test_who_would_wait_too_long_is_sent_away(slow_server: Server) -> None:
+    """The last one of sixty would wait for twelve seconds, and its store for five."""
+    answers = many(slow_server, "crowd", 60)
+    taken = [f"crowd/{number}" for number, (status, _) in enumerate(answers) if status == 200]
+    assert {status for status, _ in answers} == {200, 503}
+    assert slow_server.topics() == set(taken), "who was sent away has left nothing"
+    assert max(took for _, took in answers) < 5
+    with slow_server.connect() as client:
+        client.sendall(signed("afterwards"))
+        assert answer(client) == 200
+
+
+def test_who_comes_while_the_ledger_is_locked_is_told_soon(own_server: Server) -> None:
+    """Four threads, each of which would wait for the lock; and the others for a thread."""
+    with sqlite3.connect(own_server.file, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answers = many(own_server, "locked", 40)
+        other.execute("ROLLBACK")
+    assert {status for status, _ in answers} == {503}
+    assert max(took for _, took in answers) < 5
+    assert ask(own_server, signed("unlocked")) == 200
+    assert own_server.topics() == {"unlocked"}
+
+
 # --- the end -----------------------------------------------------------------------------------------------
 
 
@@ -396,9 +453,10 @@ def test_a_stop_waits_for_what_has_begun(own_server: Server) -> None:
     server = own_server
     request = signed("stop/half")
     with server.connect() as half, server.connect() as idle, server.connect() as stalled:
-        half.sendall(request[:-9])
-        stalled.sendall(request[:-9])
-        time.sleep(0.2)
+        for client in (half, stalled):
+            client.sendall(HEALTH)
+            assert answer(client) == 200, "it has been let in"
+            client.sendall(request[:-9])
         begun = time.monotonic()
         server.process.terminate()
         wait_until_closed(server)
@@ -429,8 +487,9 @@ def test_a_killed_master_does_not_leave_its_door_open(own_server: Server) -> Non
     """Its worker finishes what has begun, and meanwhile nobody is let in whom it would not answer."""
     request = signed("master/killed")
     with own_server.connect() as half:
+        half.sendall(HEALTH)
+        assert answer(half) == 200, "it has been let in"
         half.sendall(request[:-9])
-        time.sleep(0.2)
         own_server.process.kill()
         wait_until_closed(own_server)
         half.sendall(request[-9:])
