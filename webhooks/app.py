@@ -1,5 +1,7 @@
 """create_app(): binds the stations of the web process together."""
 
+from threading import BoundedSemaphore
+
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -31,6 +33,7 @@ def create_app(configured: settings.Settings | None = None) -> Flask:
         reporting.init_sentry(configured, "web")
     app = Flask("webhooks", static_folder=None)
     app.extensions["relay"] = Relay(configured, patience=PATIENCE, connections=CONNECTIONS)
+    app.extensions["patient"] = BoundedSemaphore(max(1, configured.web_threads // intake.PATIENT_SHARE))
     app.register_blueprint(intake.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_error_handler(HTTPException, _plain)

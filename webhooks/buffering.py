@@ -30,6 +30,10 @@ ARRIVE_SECONDS = 10.0
 LINGER_SECONDS = 2.0
 """How long an answered client may take to read the answer and to hang up, before we do."""
 
+STALE_SECONDS = 2.5
+"""How long a whole request may wait for a thread. Later it is told to come again, unread: of work that nobody
+waits for any more, each piece makes the next one late as well."""
+
 THREAD_SECONDS = 5.0
 """How long a thread waits for a client that does not take its answer."""
 
@@ -55,6 +59,7 @@ class Connection(TConn):  # type: ignore[misc]
         super().__init__(worker.cfg, sock, client, listener.getsockname())
         self.arriving = Arriving(worker.cfg, client, worker.max_body)
         self.taken = Taken(b"", is_whole=True)
+        self.taken_at = 0.0
         self.deadline = 0.0
 
 
@@ -144,7 +149,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self.buffered += len(arriving.data) - before
         if taken is not None:
             self._stop_waiting(connection)
-            connection.taken = taken
+            connection.taken, connection.taken_at = taken, time.monotonic()
             self.enqueue_req(connection)
         elif arriving.awaits_continue:
             arriving.awaits_continue = False
@@ -161,6 +166,9 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     def handle(self, conn: Connection) -> object:
         """Answers one whole request. Runs in a thread."""
         conn.init()
+        if time.monotonic() - conn.taken_at > STALE_SECONDS:
+            self._send_away(conn, 503)
+            return False
         conn.parser.unreader.unread(conn.taken.request)
         return super().handle(conn)
 
@@ -187,10 +195,17 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     def _refuse(self, connection: Connection, status: int) -> None:
         """Answers without a thread."""
         log.warning("a request did not arrive", status=status, bytes=len(connection.arriving.data))
-        phrase = f"{_PHRASES[status]}\n"
-        head = f"HTTP/1.1 {status} {phrase.strip()}\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-        self._say(connection, f"{head}Content-Length: {len(phrase)}\r\n\r\n{phrase}".encode())
+        self._send_away(connection, status)
         self._hang_up(connection)
+
+    def _send_away(self, connection: Connection, status: int) -> None:
+        """An answer that needs no request to be read."""
+        phrase = f"{_PHRASES[status]}\n"
+        again = "Retry-After: 30\r\n" if status == 503 else ""
+        head = (
+            f"HTTP/1.1 {status} {phrase.strip()}\r\nConnection: close\r\n{again}Content-Type: text/plain\r\n"
+        )
+        self._say(connection, f"{head}Content-Length: {len(phrase)}\r\n\r\n{phrase}".encode())
 
     def _say(self, connection: Connection, words: bytes) -> None:
         with suppress(OSError):  # a client that is gone, or takes nothing, is found out when we read

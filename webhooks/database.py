@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
@@ -13,12 +13,16 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from webhooks import clock, reporting
+from webhooks import clock, deadline, reporting
+from webhooks.fuse import Fuse
 
 log = reporting.logger(__name__)
 
 HASTY = 2.0
 """Patience, in seconds, below which somebody waits for an answer, and every statement must be short."""
+
+AT_MOST = 2.0
+"""Seconds that all of a transaction may take then, on a server that hangs."""
 
 RECYCLE_SECONDS = 600
 """A connection to PostgreSQL is renewed when it is older: so are what it resolved to, and its time."""
@@ -33,6 +37,9 @@ class Database:
     def __init__(self, url: str, *, patience: float = 5.0, connections: int = 5) -> None:
         self.url = make_url(url)
         self._patience = patience
+        is_hasty = patience < HASTY
+        self._at_most = AT_MOST if is_hasty else None
+        self._fuse = Fuse() if is_hasty else None
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         arguments = _sqlite_arguments() if self.is_sqlite else _postgresql_arguments(patience)
         self.engine: Engine = create_engine(
@@ -46,13 +53,17 @@ class Database:
             pool_recycle=-1 if self.is_sqlite else RECYCLE_SECONDS,
         )
         event.listen(self.engine, "connect", _prepare_sqlite if self.is_sqlite else _prepare_postgresql)
+        if not self.is_sqlite:
+            event.listen(self.engine, "do_connect", _connect_postgresql)
         # A forked child must not talk over its parent's connections.
         os.register_at_fork(after_in_child=lambda: self.engine.dispose(close=False))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for questions."""
-        with self.engine.connect() as connection, connection.begin():
+        # SQLite answers them also while it cannot be written.
+        fuse = None if self.is_sqlite else self._fuse
+        with self._guarded(fuse), self.engine.connect() as connection, connection.begin():
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             yield connection
@@ -63,10 +74,15 @@ class Database:
 
         On SQLite it takes the write lock at once: a read that turns into a write later fails under load.
         """
-        with self.engine.connect() as connection, connection.begin():
+        with self._guarded(self._fuse), self.engine.connect() as connection, connection.begin():
             if self.is_sqlite:
                 self._begin_sqlite(connection)
             yield connection
+
+    @contextmanager
+    def _guarded(self, fuse: Fuse | None) -> Iterator[None]:
+        with fuse.guarded() if fuse else nullcontext(), deadline.within(self._at_most):
+            yield
 
     def tell_time(self) -> None:
         """Has this process go by the database's clock, as every new connection does; see `clock.py`."""
@@ -121,6 +137,12 @@ def _postgresql_arguments(patience: float) -> dict[str, Any]:
         "keepalives_interval": 5,
         "keepalives_count": 3,
     }
+
+
+def _connect_postgresql(_dialect: object, _record: object, _args: object, settings: Any) -> Any:
+    if deadline.is_over():
+        raise deadline.Hangs("no time is left for a new connection")
+    return deadline.Connection.connect(**settings)
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:

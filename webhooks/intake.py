@@ -5,7 +5,9 @@ but unusable is acknowledged too (a store that is refused often enough deletes i
 quarantine. The answers hold no data.
 """
 
+import threading
 import time
+from contextlib import suppress
 from typing import Protocol
 
 from flask import Blueprint, Response, current_app, request
@@ -27,6 +29,11 @@ STALLED_SECONDS = 5.0
 
 LONGER_PATIENCE = 6.0
 """A store that never sends again gets this much more time for a database that is away."""
+
+PATIENT_SHARE = 4
+"""So many times as many threads as may spend it: else its hooks keep all others from being answered."""
+
+_LOOK_AGAIN_SECONDS = 0.2
 
 
 class Refusal(Exception):
@@ -114,15 +121,30 @@ def _verify(adapter: Store, hook: Hook, shop: Shop) -> None:
 
 def _record(relay: Relay, adapter: Store, shop: Shop, hook: Hook) -> Recorded:
     judged = recording.judge(relay, shop, hook, now_ms())
-    deadline = time.monotonic() + (0 if adapter.resends else LONGER_PATIENCE)
-    while True:
-        try:
-            return recording.record(relay, shop, judged)
-        except Unavailable as error:
-            if time.monotonic() >= deadline:
-                reporting.alert("database_away", "The database takes no hooks", error=error, shop=shop.slug)
-                raise Refusal(503, "not now, please send again") from error
-            time.sleep(0.2)
+    try:
+        return recording.record(relay, shop, judged)
+    except Unavailable as error:
+        recorded = None if adapter.resends else _insist(relay, shop, judged)
+        if recorded is None:
+            reporting.alert("database_away", "The database takes no hooks", error=error, shop=shop.slug)
+            raise Refusal(503, "not now, please send again") from error
+        return recorded
+
+
+def _insist(relay: Relay, shop: Shop, judged: recording.Judged) -> Recorded | None:
+    """Tries again for a while, if a thread can be spared for that; None if it was in vain."""
+    patient: threading.BoundedSemaphore = current_app.extensions["patient"]
+    if not patient.acquire(blocking=False):
+        return None
+    try:
+        deadline = time.monotonic() + LONGER_PATIENCE
+        while time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN_SECONDS)
+            with suppress(Unavailable):
+                return recording.record(relay, shop, judged)
+        return None
+    finally:
+        patient.release()
 
 
 def _answer(status: int, sentence: str) -> Response:
