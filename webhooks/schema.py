@@ -50,6 +50,7 @@ events = Table(
     Column("origin", Text, nullable=False),
     Column("source", Text, nullable=False, server_default="webhook"),
     Column("received_at", BigInteger, nullable=False),
+    Column("erased_at", BigInteger),  # by somebody's wish; retention leaves it NULL
     Column("sealed", LargeBinary),  # the whole Event; NULL once retention or erasure took it
     UniqueConstraint("shop", "event_name", "key"),
     Index("ix_events_shop_order_id", "shop", "order_id"),
@@ -81,10 +82,21 @@ hooks = Table(
     Column("event", _Id, ForeignKey("events.id")),
     Column("tries", Integer, nullable=False, server_default="0"),  # of fetching what the hook only names
     Column("due_at", BigInteger),
+    # Whom it names, as keyed hashes with spaces between them; goes with `sealed`. See `marks.py`.
+    Column("marks", Text),
     Column("sealed", LargeBinary),  # headers and raw body; NULL once retention or erasure took it
     Index("ix_hooks_shop_order_id", "shop", "order_id"),
     Index("ix_hooks_received_at", "received_at"),
     Index("ix_hooks_shop_verdict", "shop", "verdict"),
+    # Grows at its end, unlike an index by mark. Erasing reads a shop's part of it, and happens seldom.
+    Index(
+        "ix_hooks_marked",
+        "shop",
+        "received_at",
+        "marks",
+        sqlite_where=text("marks IS NOT NULL"),
+        postgresql_where=text("marks IS NOT NULL"),
+    ),
     Index(
         "ix_hooks_incomplete",
         "due_at",
@@ -245,3 +257,53 @@ alerts = Table(
         postgresql_where=text("cleared_at IS NULL"),
     ),
 )
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("made_at", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # a key for marks; nothing personal
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("shop", Text, nullable=False),
+    Column("mark", Text, nullable=False, unique=True),
+    Column("at", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("until", BigInteger),  # NULL: for good; else for what was ordered until then
+)
+
+wishes = Table(
+    "wishes",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("store", Text, nullable=False),
+    Column("shop", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("origin", Text, nullable=False),  # the hook's topic, or the command
+    Column("hook", _Id, ForeignKey("hooks.id")),
+    Column("received_at", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),  # open | waiting (an export for its reader) | done
+    Column("due_at", BigInteger),  # when to work at it next, or to remove its file
+    Column("passes", Integer, nullable=False, server_default="0"),
+    Column("orders", Integer, nullable=False, server_default="0"),
+    Column("records", Integer, nullable=False, server_default="0"),
+    Column("suppressed", Integer, nullable=False, server_default="0"),
+    Column("done_at", BigInteger),
+    Column("sealed", LargeBinary),  # who asks, and for what; NULL once it is done
+    Index(
+        "ix_wishes_undone",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+
+def sealed_tables() -> list[Table]:
+    """Every table with a column `sealed`: whoever forgets, erases or rotates must reach them all."""
+    return [table for table in metadata.sorted_tables if "sealed" in table.c]

@@ -37,6 +37,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", name="pk_accounts"),
     )
     op.create_table(
+        "shops",
+        sa.Column("shop", sa.Text(), nullable=False),
+        sa.Column("connected_at", sa.BigInteger(), nullable=True),
+        sa.Column("compared_from", sa.BigInteger(), nullable=True),
+        sa.Column("compared_until", sa.BigInteger(), nullable=True),
+        sa.Column("compared_at", sa.BigInteger(), nullable=True),
+        sa.Column("slice_since", sa.BigInteger(), nullable=True),
+        sa.Column("slice_until", sa.BigInteger(), nullable=True),
+        sa.Column("slice_page", sa.Text(), server_default="", nullable=False),
+        sa.Column("slice_at", sa.BigInteger(), nullable=True),
+        sa.Column("busy_until", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("shop", name="pk_shops"),
+    )
+    op.create_table(
         "audit",
         sa.Column("id", _id(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -78,6 +92,13 @@ def upgrade() -> None:
         sa.Column("origin", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), server_default="webhook", nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("ad_storage", sa.Text(), server_default="", nullable=False),
+        sa.Column("ad_user_data", sa.Text(), server_default="", nullable=False),
+        sa.Column("ad_personalization", sa.Text(), server_default="", nullable=False),
+        sa.Column("consent_source", sa.Text(), server_default="", nullable=False),
+        sa.Column("consent_at", sa.BigInteger(), nullable=True),
+        sa.Column("region", sa.Text(), server_default="", nullable=False),
+        sa.Column("listed_at", sa.BigInteger(), nullable=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_events"),
         sa.UniqueConstraint("shop", "event_name", "key", name="uq_events_shop_event_name_key"),
@@ -88,6 +109,21 @@ def upgrade() -> None:
     )
     op.create_index("ix_events_shop_order_id", "events", ["shop", "order_id"], unique=False)
     op.create_index("ix_events_shop_order_name", "events", ["shop", "order_name"], unique=False)
+    op.create_table(
+        "consents",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("event", _id(), nullable=False),
+        sa.Column("learned_at", sa.BigInteger(), nullable=False),
+        sa.Column("via", sa.Text(), nullable=False),
+        sa.Column("ad_storage", sa.Text(), server_default="", nullable=False),
+        sa.Column("ad_user_data", sa.Text(), server_default="", nullable=False),
+        sa.Column("ad_personalization", sa.Text(), server_default="", nullable=False),
+        sa.Column("consent_source", sa.Text(), server_default="", nullable=False),
+        sa.Column("consent_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["event"], ["events.id"], name="fk_consents_event"),
+        sa.PrimaryKeyConstraint("id", name="pk_consents"),
+    )
+    op.create_index("ix_consents_event", "consents", ["event"], unique=False)
     op.create_table(
         "deliveries",
         sa.Column("id", _id(), nullable=False),
@@ -111,6 +147,8 @@ def upgrade() -> None:
         sa.Column("trace", sa.Text(), server_default="", nullable=False),
         sa.Column("confirm_at", sa.BigInteger(), nullable=True),
         sa.Column("confirmed", sa.Text(), server_default="", nullable=False),
+        sa.Column("basis", sa.Text(), server_default="", nullable=False),
+        sa.Column("restricted", sa.Text(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(["event"], ["events.id"], name="fk_deliveries_event"),
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
         sa.UniqueConstraint("event", "account", name="uq_deliveries_event_account"),
@@ -163,6 +201,7 @@ def upgrade() -> None:
         sa.Column("event", _id(), nullable=True),
         sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=True),
+        sa.Column("marks", sa.Text(), nullable=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["event"], ["events.id"], name="fk_hooks_event"),
         sa.PrimaryKeyConstraint("id", name="pk_hooks"),
@@ -170,6 +209,13 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_hooks_incomplete", "hooks", ["due_at"], unique=False, **_partial("verdict = 'incomplete'")
+    )
+    op.create_index(
+        "ix_hooks_marked",
+        "hooks",
+        ["shop", "received_at", "marks"],
+        unique=False,
+        **_partial("marks IS NOT NULL"),
     )
     op.create_index("ix_hooks_kept", "hooks", ["received_at"], unique=False, **_partial("sealed IS NOT NULL"))
     op.create_index(
@@ -196,3 +242,42 @@ def upgrade() -> None:
     )
     op.create_index("ix_attempts_batch", "attempts", ["batch"], unique=False)
     op.create_index("ix_attempts_delivery", "attempts", ["delivery"], unique=False)
+    op.create_table(
+        "keys",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("made_at", sa.BigInteger(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_keys"),
+    )
+    op.create_table(
+        "tombstones",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("shop", sa.Text(), nullable=False),
+        sa.Column("mark", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_tombstones"),
+        sa.UniqueConstraint("mark", name="uq_tombstones_mark"),
+    )
+    op.create_table(
+        "wishes",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("store", sa.Text(), nullable=False),
+        sa.Column("shop", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("hook", _id(), nullable=True),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=True),
+        sa.Column("passes", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("orders", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("records", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("suppressed", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("done_at", sa.BigInteger(), nullable=True),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.ForeignKeyConstraint(["hook"], ["hooks.id"], name="fk_wishes_hook"),
+        sa.PrimaryKeyConstraint("id", name="pk_wishes"),
+    )
+    op.create_index("ix_wishes_undone", "wishes", ["due_at"], unique=False, **_partial("due_at IS NOT NULL"))
