@@ -140,7 +140,7 @@ def _insist(relay: Relay, shop: Shop, judged: recording.Judged) -> Recorded | No
         deadline = time.monotonic() + LONGER_PATIENCE
         while time.monotonic() < deadline:
             time.sleep(_LOOK_AGAIN_SECONDS)
-            with suppress(Unavailable):
+            with suppress(*Unavailable):
                 return recording.record(relay, shop, judged)
         return None
     finally:
