@@ -51,6 +51,7 @@ events = Table(
     Column("source", Text, nullable=False, server_default="webhook"),
     Column("received_at", BigInteger, nullable=False),
     Column("erased_at", BigInteger),  # by somebody's wish; retention leaves it NULL
+    Column("listed_at", BigInteger),  # when the store's own list of orders was first seen to have it
     Column("sealed", LargeBinary),  # the whole Event; NULL once retention or erasure took it
     UniqueConstraint("shop", "event_name", "key"),
     Index("ix_events_shop_order_id", "shop", "order_id"),
@@ -222,6 +223,23 @@ accounts = Table(
     Column("probe_at", BigInteger, nullable=False, server_default="0"),  # when one call may try again
     Column("pauses", Integer, nullable=False, server_default="0"),  # in a row; each doubles the next pause
     Column("fingerprint", Text, nullable=False, server_default=""),  # of the settings that were held
+)
+
+shops = Table(
+    "shops",
+    metadata,
+    Column("shop", Text, primary_key=True),
+    Column("connected_at", BigInteger),  # since when we look after its subscriptions; NULL: we do not
+    # Its own list of orders was compared with the ledger from `compared_from` on, up to `compared_until`.
+    Column("compared_from", BigInteger),
+    Column("compared_until", BigInteger),
+    Column("compared_at", BigInteger),
+    # A slice of the list that was begun, and the page to go on from.
+    Column("slice_since", BigInteger),
+    Column("slice_until", BigInteger),
+    Column("slice_page", Text, nullable=False, server_default=""),
+    Column("slice_at", BigInteger),
+    Column("busy_until", BigInteger, nullable=False, server_default="0"),  # a lease: one compares at a time
 )
 
 audit = Table(
