@@ -142,6 +142,11 @@ class Destination(ABC):
     restricts: ClassVar[Literal["", "us_states", "anywhere"]] = ""
     """Where the destination documents a mark by which an event is used in a restricted way alone: nowhere,
     for people in the US states that have a law on it, or for anybody. What cannot be marked is not sent."""
+    clicks: ClassVar[tuple[str, ...]] = ()
+    """The query parameters of a landing page that name a click on an ad; each is among `captures`."""
+    public: ClassVar[tuple[str, ...]] = ()
+    """The settings that the pixel in the browser needs (`pixel.js` in the adapter's folder). Whoever visits the
+    shop can read them."""
     summary: ClassVar[Summary]
     guide: ClassVar[str] = ""
     """One line: where to find the account's id and token."""

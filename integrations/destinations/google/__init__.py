@@ -50,6 +50,8 @@ class Google(Destination):
     api_base = API_BASE
     batch_limit = 2000
     dedup_seconds = WINDOW
+    clicks = ("gclid", "gbraid", "wbraid")
+    public = ("tag_label",)
     guide = (
         "Google Ads → Goals → Conversions → the website's purchase action: ctId in the browser's address is "
         "the conversion_action_id. Google Cloud → enable the Data Manager API → create a service account and "
@@ -69,6 +71,12 @@ class Google(Destination):
             required=True,
             pattern="[0-9]{1,20}",
             example="987654321",
+        ),
+        Setting(
+            "tag_label",
+            "What your website's tag sends conversions to (send_to), for the pixel that the relay's snippet fires",
+            pattern="AW-[0-9]{6,20}/[A-Za-z0-9_-]{4,80}",
+            example="AW-123456789/AbC-D_efGhIjK1lMnOp",
         ),
         Setting(
             "service_account",

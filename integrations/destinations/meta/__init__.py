@@ -39,6 +39,8 @@ class Meta(Destination):
     label = "Meta"
     api_base = "https://graph.facebook.com"
     batch_limit = 1000
+    clicks = ("fbclid",)
+    public = ("pixel_id", "content_type", "item_id")
     guide = "Events Manager → your dataset → Settings → Conversions API → Generate access token"
     settings = (
         Setting(

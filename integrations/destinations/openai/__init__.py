@@ -37,6 +37,8 @@ class OpenAI(Destination):
     label = "OpenAI Ads"
     api_base = "https://bzr.openai.com"
     batch_limit = 1000
+    clicks = ("oppref",)
+    public = ("pixel_id", "item_id")
     guide = (
         "ads.openai.com → Conversions: the pixel's id, and a key from 'Conversion keys' (the keys under "
         "Settings, and those of platform.openai.com, look alike and are refused). Let the storefront hand on "

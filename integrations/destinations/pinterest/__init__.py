@@ -38,6 +38,8 @@ class Pinterest(Destination):
     label = "Pinterest"
     api_base = "https://api.pinterest.com"
     batch_limit = 1000
+    clicks = ("epik",)
+    public = ("tag_id", "item_id")
     guide = (
         "Ads Manager → Conversions → Conversions API → Generate token; the ad account's id stands in the "
         "address. The plugin Pinterest for WooCommerce calls a purchase checkout_<order id> since May 2026: "
@@ -57,6 +59,12 @@ class Pinterest(Destination):
             required=True,
             secret=True,
             pattern="[!-~]+",
+        ),
+        Setting(
+            "tag_id",
+            "The id of the Pinterest tag, for the pixel that the relay's snippet fires",
+            pattern="[0-9]{5,20}",
+            example="2612345678901",
         ),
         Setting("item_id", "Template of a line's id in your catalogue", "item_id", default=DEFAULT_ITEM_ID),
         Setting(

@@ -40,6 +40,8 @@ class Reddit(Destination):
     label = "Reddit"
     api_base = "https://ads-api.reddit.com"
     batch_limit = 1000
+    clicks = ("rdt_cid",)
+    public = ("pixel_id", "item_id")
     guide = "Reddit Ads → Events Manager → your pixel's id; Conversions API → Generate access token"
     settings = (
         Setting(

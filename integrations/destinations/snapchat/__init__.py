@@ -40,6 +40,8 @@ class Snapchat(Destination):
     api_base = "https://tr.snapchat.com"
     batch_limit = 2000
     dedup_seconds = 30 * DAY  # by order_id; by event_id alone it would be 48 hours
+    clicks = ("ScCid",)
+    public = ("pixel_id", "order_id", "item_id")
     guide = "Snap Ads Manager → Events Manager → your pixel → Conversions API → Generate token"
     settings = (
         Setting(

@@ -40,6 +40,8 @@ class TikTok(Destination):
     label = "TikTok"
     api_base = "https://business-api.tiktok.com"
     batch_limit = 1000
+    clicks = ("ttclid",)
+    public = ("pixel_id", "event_name", "content_type", "item_id")
     guide = "TikTok Ads Manager → Tools → Events → your pixel → Settings → Events API → Generate access token"
     settings = (
         Setting(

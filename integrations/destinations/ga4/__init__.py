@@ -54,6 +54,7 @@ class Ga4(Destination):
     dedup_seconds = 72 * HOUR
     event_names = frozenset(_NAMES)
     secret_in_url = "the Measurement Protocol takes api_secret nowhere but in the query"  # noqa: S105
+    public = ("measurement_id", "item_id")
     guide = (
         "Google Analytics → Admin → Data streams → your web stream: the measurement id, and a secret under "
         "Measurement Protocol API secrets. Orders need the shopper's _ga cookie as an attribute"
