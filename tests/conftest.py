@@ -88,10 +88,10 @@ def redis_url(valkey_url: str) -> str:
 
 
 def do_without(error: servers.CannotStart) -> NoReturn:
-    """Skips the test; on CI a server that does not start is a failure."""
+    """Skips the test; on CI a server or program that does not start is a failure."""
     if "CI" in os.environ:
         raise error
-    pytest.skip(f"no PostgreSQL on this machine: {error}")
+    pytest.skip(f"not on this machine: {error}")
 
 
 @pytest.fixture(scope="session")

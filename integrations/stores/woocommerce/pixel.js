@@ -1,0 +1,21 @@
+// WooCommerce: the purchase as the plugin prints it into the order-received page (woocommerce_thankyou).
+
+// The plugin knows the whole order, so that every name of a template is there.
+function orderOf(told, config) {
+  const number = textOf(told.order_number);
+  return {
+    names: {
+      order_id: textOf(told.order_id),
+      order_name: number,
+      order_number: number,
+      checkout_token: "",
+      session_id: "",
+      payment_intent: "",
+      shop: config.shop,
+      attributes: pairsOf(Object.entries(told.attributes || {})),
+    },
+    value: told.value,
+    currency: told.currency,
+    items: told.items || [],
+  };
+}
