@@ -57,6 +57,7 @@ events = Table(
     Index("ix_events_shop_order_id", "shop", "order_id"),
     Index("ix_events_shop_order_name", "shop", "order_name"),
     Index("ix_events_received_at", "received_at"),
+    Index("ix_events_shop_received_at", "shop", "received_at"),
     Index(
         "ix_events_kept",
         "received_at",
@@ -208,6 +209,65 @@ attempts = Table(
     Column("trace", Text, nullable=False, server_default=""),
     Index("ix_attempts_delivery", "delivery"),
     Index("ix_attempts_batch", "batch"),
+)
+
+# What a shopper's browser told of an order. `event` is that order's, once both are here.
+twins = Table(
+    "twins",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("shop", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # of what it says: told again, it adds nothing
+    Column("event", _Id, ForeignKey("events.id")),
+    # named (it knows the order's number alone) | proved (it knows what only its browser can know)
+    Column("fit", Text, nullable=False, server_default=""),
+    Column("received_at", BigInteger, nullable=False),
+    Column("sealed", LargeBinary),  # the beacon; NULL once retention or erasure took it
+    UniqueConstraint("shop", "digest"),
+    Index("ix_twins_event", "event"),
+    Index(
+        "ix_twins_alone",
+        "shop",
+        "id",
+        sqlite_where=text("event IS NULL"),
+        postgresql_where=text("event IS NULL"),
+    ),
+    Index(
+        "ix_twins_kept",
+        "received_at",
+        sqlite_where=text("sealed IS NOT NULL"),
+        postgresql_where=text("sealed IS NOT NULL"),
+    ),
+)
+
+# By which an order and a beacon find each other: hashes of the names that both may know.
+bridges = Table(
+    "bridges",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("event", _Id, ForeignKey("events.id")),
+    Column("twin", _Id, ForeignKey("twins.id")),
+    Index("ix_bridges_digest", "digest"),
+    Index("ix_bridges_event", "event"),
+    Index("ix_bridges_twin", "twin"),
+)
+
+# What a browser fired at an account's pixel, and what is wrong with it: see `mismatch.py`.
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("twin", _Id, ForeignKey("twins.id"), nullable=False),
+    Column("event", _Id, ForeignKey("events.id"), nullable=False),
+    Column("account", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("shape", Text, nullable=False, server_default=""),  # how its id is made; never the id itself
+    Column("own", Boolean, nullable=False),  # by the shop's snippet, not by other code of the page
+    Column("digest", LargeBinary, nullable=False),  # of the id
+    Index("ix_sightings_event", "event"),
+    Index("ix_sightings_account_digest", "account", "digest"),
+    Index("ix_sightings_twin", "twin"),
 )
 
 accounts = Table(

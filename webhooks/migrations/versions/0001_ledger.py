@@ -119,6 +119,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("shop", "event_name", "key", name="uq_events_shop_event_name_key"),
     )
     op.create_index("ix_events_received_at", "events", ["received_at"], unique=False)
+    op.create_index("ix_events_shop_received_at", "events", ["shop", "received_at"], unique=False)
     op.create_index(
         "ix_events_kept", "events", ["received_at"], unique=False, **_partial("sealed IS NOT NULL")
     )
@@ -257,6 +258,52 @@ def upgrade() -> None:
     )
     op.create_index("ix_attempts_batch", "attempts", ["batch"], unique=False)
     op.create_index("ix_attempts_delivery", "attempts", ["delivery"], unique=False)
+    op.create_table(
+        "twins",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("shop", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("event", _id(), nullable=True),
+        sa.Column("fit", sa.Text(), server_default="", nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.ForeignKeyConstraint(["event"], ["events.id"], name="fk_twins_event"),
+        sa.PrimaryKeyConstraint("id", name="pk_twins"),
+        sa.UniqueConstraint("shop", "digest", name="uq_twins_shop_digest"),
+    )
+    op.create_index("ix_twins_event", "twins", ["event"], unique=False)
+    op.create_index("ix_twins_alone", "twins", ["shop", "id"], unique=False, **_partial("event IS NULL"))
+    op.create_index("ix_twins_kept", "twins", ["received_at"], unique=False, **_partial("sealed IS NOT NULL"))
+    op.create_table(
+        "bridges",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("event", _id(), nullable=True),
+        sa.Column("twin", _id(), nullable=True),
+        sa.ForeignKeyConstraint(["event"], ["events.id"], name="fk_bridges_event"),
+        sa.ForeignKeyConstraint(["twin"], ["twins.id"], name="fk_bridges_twin"),
+        sa.PrimaryKeyConstraint("id", name="pk_bridges"),
+    )
+    op.create_index("ix_bridges_digest", "bridges", ["digest"], unique=False)
+    op.create_index("ix_bridges_event", "bridges", ["event"], unique=False)
+    op.create_index("ix_bridges_twin", "bridges", ["twin"], unique=False)
+    op.create_table(
+        "sightings",
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("twin", _id(), nullable=False),
+        sa.Column("event", _id(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("shape", sa.Text(), server_default="", nullable=False),
+        sa.Column("own", sa.Boolean(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["twin"], ["twins.id"], name="fk_sightings_twin"),
+        sa.ForeignKeyConstraint(["event"], ["events.id"], name="fk_sightings_event"),
+        sa.PrimaryKeyConstraint("id", name="pk_sightings"),
+    )
+    op.create_index("ix_sightings_event", "sightings", ["event"], unique=False)
+    op.create_index("ix_sightings_account_digest", "sightings", ["account", "digest"], unique=False)
+    op.create_index("ix_sightings_twin", "sightings", ["twin"], unique=False)
     op.create_table(
         "keys",
         sa.Column("id", _id(), nullable=False),
