@@ -179,6 +179,11 @@ def event_id(event: Event, template: str = DEFAULT_EVENT_ID) -> str:
     return _fill(template, look_up, missing=event.order_id)
 
 
+def is_no_id(written: str) -> bool:
+    """Whether this is what a snippet writes that found no id."""
+    return not written or written.lower() in _NO_ID
+
+
 def item_id(line: Line, template: str = DEFAULT_ITEM_ID, *, country: str = "") -> str:
     """The id of a line in the shop's catalogue at the destination, ``""`` when the order has none."""
     fields: Mapping[str, str] = {

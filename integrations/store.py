@@ -30,7 +30,8 @@ class Shop(msgspec.Struct, frozen=True):
 
     ``options`` are the store's own settings, one value per declared `Setting`. ``accounts`` are the slugs
     of the destination accounts that receive this shop's events; ``event_ids`` maps such a slug to a
-    template other than the default.
+    template other than the default. ``origins`` are the shop's own sites, from which beacons are taken;
+    ``beacon_wait`` is how many seconds an order that tells nothing of its browser waits for one.
     """
 
     store: str
@@ -39,6 +40,8 @@ class Shop(msgspec.Struct, frozen=True):
     options: Mapping[str, Value]
     accounts: tuple[str, ...] = ()
     event_ids: Mapping[str, str] = {}
+    origins: tuple[str, ...] = ()
+    beacon_wait: int = 0
     consent_required: bool = False
 
 
@@ -87,6 +90,12 @@ class Store(ABC):
     topics: ClassVar[tuple[str, ...]] = ()
     """The topics to subscribe to through the shop's own API, in the store's words, unless `topics_of` knows
     better."""
+
+    framed_pixel: ClassVar[bool] = False
+    """Whether the store runs its pixels in a frame without an origin: what they send says ``Origin: null``."""
+    native_ids: ClassVar[str] = ""
+    """The form (a regular expression) of the event ids that the store's own channels give a purchase in the
+    browser, where no order carries them."""
 
     @abstractmethod
     def verify(self, hook: Hook, secrets: Sequence[Secret]) -> int:

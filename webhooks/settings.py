@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sweep_seconds: float
     retention_days: int
     max_body_bytes: int
+    proxies: int
     web_workers: int
     web_threads: int
     worker_processes: int
@@ -214,6 +215,7 @@ def _settings(
         sweep_seconds=reader.seconds("RELAY_SWEEP_SECONDS", 0.1, 3_600),
         retention_days=reader.integer("RELAY_RETENTION_DAYS", 1, 3_650),
         max_body_bytes=reader.integer("RELAY_MAX_BODY_BYTES", 1_024, 64 * 1024 * 1024),
+        proxies=reader.integer("RELAY_PROXIES", 0, 10),
         web_workers=reader.integer("WEB_CONCURRENCY", 1, 256),
         web_threads=reader.integer("RELAY_WEB_THREADS", 1, 1_024),
         worker_processes=reader.integer("RELAY_WORKERS", 1, 64),

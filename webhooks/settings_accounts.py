@@ -6,6 +6,7 @@ so that a mistake is explained in the same words wherever it was made.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -37,6 +38,24 @@ CONSENT_REQUIRED = Setting(
 )
 SHOP_SETTINGS = (WEBHOOK_SECRETS, EVENT_ID, CONSENT_REQUIRED)
 
+ORIGINS = Setting(
+    name="origins",
+    kind="list",
+    pattern=r"https://[a-z0-9.-]+(:[0-9]{1,5})?|http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?",
+    example="https://shop.example.com",
+    help="The shop's own sites, as a browser names them: scheme and host in small letters, nothing behind. "
+    "Setting them turns the beacon on: /collect/<shop> then takes what these pages tell of an order.",
+)
+BEACON_WAIT = Setting(
+    name="beacon_wait_seconds",
+    kind="int",
+    default="10",
+    help="How long an order of the web that carries neither consent nor any click id or cookie waits for its "
+    "beacon, up to 120; 0 waits for none. Without ORIGINS nothing waits.",
+)
+BEACON_SETTINGS = (ORIGINS, BEACON_WAIT)
+LONGEST_BEACON_WAIT = 120
+
 
 def api_base_setting(destination: Destination) -> Setting:
     """Where the destination's API is: overridden only to try the relay against a stand-in."""
@@ -54,7 +73,7 @@ def account_settings(destination: Destination) -> tuple[Setting, ...]:
 
 def shop_settings(store: Store) -> tuple[Setting, ...]:
     """Everything that can be set for a shop of the store, except its slug and where it sends."""
-    return (*SHOP_SETTINGS, *store.settings)
+    return (*SHOP_SETTINGS, *BEACON_SETTINGS, *store.settings)
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -183,8 +202,16 @@ class Reading:
             options=self._options(draft, store.settings),
             accounts=tuple(account.slug for account in chosen),
             event_ids=self._event_ids(draft, store, chosen),
+            **self._beacon(draft),
             consent_required=self._value(draft, CONSENT_REQUIRED) is True,
         )
+
+    def _beacon(self, draft: Draft) -> dict[str, Any]:
+        origins, wait = self._value(draft, ORIGINS), self._value(draft, BEACON_WAIT)
+        if not isinstance(wait, int) or not 0 <= wait <= LONGEST_BEACON_WAIT:
+            name = draft.names[BEACON_WAIT.name]
+            self.findings.problems.append(f"{name} must be a number of seconds from 0 to {LONGEST_BEACON_WAIT}")
+        return {"origins": origins, "beacon_wait": wait if origins else 0}
 
     def _claim(self, kind: str, draft: Draft) -> None:
         try:

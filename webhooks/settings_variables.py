@@ -72,6 +72,13 @@ COMMON = (
         "texts of at least 32 characters. Empty: a key made in RELAY_DATA_DIR. Without the keys stored "
         "orders cannot be read: keep a copy.",
     ),
+    Variable(
+        name="RELAY_PROXIES",
+        field="proxies",
+        default="0",
+        help="How many proxies stand before the relay, each of which adds the address it hears from to "
+        "X-Forwarded-For (Heroku and Render: 1; with a CDN before them: 2). Only beacons need it.",
+    ),
     Variable(name="PORT", field="port", default="8000", help="Port of the web process."),
     Variable(
         name="RELAY_PUBLIC_URL",
