@@ -79,6 +79,9 @@ class Access(ABC):
     lacks: ClassVar[tuple[str, ...]] = ()
     """What a pulled order lacks that a hook has, in words for people (``the buyer's user agent``)."""
 
+    reaches_back: ClassVar[int] = 0
+    """How many seconds back the store remembers what `pull` lists; 0: as far as anybody asks."""
+
     @abstractmethod
     def probe(self) -> str:
         """Proves the credentials and every right that the other methods need; the shop's own name."""
@@ -107,6 +110,11 @@ class Access(ABC):
         An order that changes while the pages are read may come twice or, having moved behind ``until``,
         not at all: the next window overlaps with this one. None that stayed as it was may be missed.
         """
+
+    def complete(self, pulled: Pulled) -> Pulled:
+        """The order with what the store's list leaves out and costs a call of its own. For orders that the
+        ledger does not have: most of a window's it has."""
+        return pulled
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Gives connections back."""

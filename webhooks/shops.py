@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from integrations import discovery
-from integrations.access import Access, Away, NoAccess, Page, Subscription
+from integrations.access import Access, Away, NoAccess, Page, Pulled, Subscription
 from integrations.setting import Secret
 from integrations.store import Shop
 from webhooks import keeping
@@ -87,6 +87,11 @@ class Opened:
         """See `Access`."""
         return self._access.lacks
 
+    @property
+    def reaches_back(self) -> int:
+        """See `Access`."""
+        return self._access.reaches_back
+
     def probe(self) -> str:
         """See `Access`."""
         return self._ask(lambda access: access.probe())
@@ -106,6 +111,10 @@ class Opened:
     def pull(self, since: int, until: int, after: str = "") -> Page:
         """See `Access`."""
         return self._ask(lambda access: access.pull(since, until, after))
+
+    def complete(self, pulled: Pulled) -> Pulled:
+        """See `Access`."""
+        return self._ask(lambda access: access.complete(pulled))
 
     def close(self) -> None:
         """See `Access`."""

@@ -11,19 +11,20 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from integrations.access import Access
 from integrations.destination import Request, Response
 from integrations.event import Event
 from integrations.hook import Hook
 from integrations.setting import Secret, Setting
 from integrations.signing import from_hex, matching
 from integrations.store import Incomplete, Malformed, NotAnEvent, Shop, Store, Unverified
+from integrations.stores.stripe.access import API_VERSION, StripeAccess, topics_of
 from integrations.stores.stripe.admission import Kind, account, admit, check_source
 from integrations.stores.stripe.refund import refunds
 from integrations.stores.stripe.sale import order_id, read_sale
 from integrations.untrusted import NotJson, load_json, record, text
 
 TOLERANCE = 300  # seconds; Stripe's own library forgives times in the future, we do not
-API_VERSION = "2026-10-28.endive"
 
 _ID = re.compile(r"[A-Za-z0-9_]{1,255}", re.ASCII)
 
@@ -97,16 +98,23 @@ class Stripe(Store):
         ),
         Setting(
             "api_key",
-            "Restricted key that may read the flow's objects; only needed to fetch those of thin events",
+            "Restricted key: Webhook Endpoints write, Events and Checkout Sessions read. Only needed to "
+            "register webhooks, for sales that no hook told of, and for the objects of thin events",
             secret=True,
         ),
         Setting(
             "api_base",
-            "Where the objects of thin events are fetched",
+            "Address of Stripe's API, to try the relay against a stand-in",
             default="https://api.stripe.com",
             pattern=r"https?://[^\s/?#@]+",
         ),
     )
+
+    def topics_of(self, shop: Shop) -> tuple[str, ...]:
+        return topics_of(shop)
+
+    def access(self, shop: Shop, token: Secret, seconds: float) -> Access:  # noqa: ARG002 - the key lasts
+        return StripeAccess(shop, seconds)
 
     def verify(self, hook: Hook, secrets: Sequence[Secret]) -> int:
         """See `Store.verify`. The time is signed too and must be within `TOLERANCE` of ``received_at``."""

@@ -20,7 +20,7 @@ _CHECKOUT = Kind("checkout", "checkout.session", "/v1/checkout/sessions/{}?expan
 _INTENT = Kind("payment_intent", "payment_intent", "/v1/payment_intents/{}?expand%5B%5D=latest_charge")
 _INVOICE = Kind("invoice", "invoice", "/v1/invoices/{}")
 
-_SALES: Mapping[str, Kind] = {
+SALES: Mapping[str, Kind] = {
     "checkout.session.completed": _CHECKOUT,
     "checkout.session.async_payment_succeeded": _CHECKOUT,
     "payment_intent.succeeded": _INTENT,
@@ -68,9 +68,9 @@ def admit(body: dict[str, Any], shop: Shop, *, order_id: str = "", thin: bool) -
     topic = text(body.get("type"), 100).removeprefix("v1." if thin else "")
     if topic in _NO_SALE:
         raise NotAnEvent(*_NO_SALE[topic], order_id=order_id)
-    if topic not in _SALES:
+    if topic not in SALES:
         raise NotAnEvent("unknown_topic", "no other event of Stripe tells of a sale", order_id=order_id)
-    kind = _SALES[topic]
+    kind = SALES[topic]
     if kind.flow != shop.options.get("flow") and not _may_renew(kind, shop, thin=thin):
         raise other_flow(shop, order_id)
     return kind
