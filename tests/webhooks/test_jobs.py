@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -32,15 +32,26 @@ def delivered(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return times
 
 
-def work_for(redis_url: str, seconds: float) -> None:
-    """Runs the worker in this process, as the command does, until a SIGTERM after that time."""
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
+def work_for(redis_url: str, seconds: float, until: Callable[[], object] = lambda: False) -> None:
+    """Runs the worker in this process, as the command does, until a SIGTERM: once the condition holds, at
+    the latest after that time."""
+    ended = threading.Event()
+
+    def stop() -> None:
+        deadline = time.monotonic() + seconds
+        while not until() and time.monotonic() < deadline and not ended.wait(0.02):
+            pass
+        if not ended.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    timer = threading.Thread(target=stop)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     timer.start()
     try:
         jobs.work(redis_url, lambda: None)
     finally:
-        timer.cancel()
+        ended.set()
+        timer.join()
         for number, handle in before.items():
             signal.signal(number, handle)
 
@@ -122,7 +133,7 @@ def test_whoever_writes_to_redis_runs_nothing(
     redis.rpush(f"rq:queue:{jobs.QUEUE}", "attack")
     redis.rpush(f"rq:queue:{jobs.QUEUE}", "unknown-job")
     jobs.enqueue(redis)
-    work_for(redis_url, 2.5)
+    work_for(redis_url, 20, until=lambda: delivered and not jobs.queue(redis).count)
     assert not os.path.exists(mark)  # noqa: PTH110
     assert delivered, "the worker goes on after what is not ours"
 
@@ -145,7 +156,7 @@ def test_a_worker_survives_a_restart_of_redis(redis_url: str, redis: Redis, deli
         jobs.enqueue(redis)
 
     threading.Thread(target=disturb).start()
-    work_for(redis_url, 5.0)
+    work_for(redis_url, 20, until=lambda: delivered)
     assert delivered
 
 
@@ -166,7 +177,7 @@ def test_a_job_that_hangs_ends_and_the_next_one_runs(
     monkeypatch.setattr(delivery, "deliver", hang)
     jobs.enqueue(redis)
     jobs.enqueue(redis)
-    work_for(redis_url, 3.0)
+    work_for(redis_url, 20, until=lambda: len(runs) == 2)
     assert runs == ["began", "began"]
 
 
