@@ -39,7 +39,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
     ``active``: the store will really send it; if not, ``detail`` says why (paused, disabled after
     failures). ``api_version`` is the store's, where hooks have one. ``secret`` is what the store signs
-    with, where it makes one up and shows it only in the answer that creates the subscription.
+    with, where it says so: the one that it makes up and shows only in the answer that creates the
+    subscription, or that of the app which registers it. The shop must know it as a webhook secret.
     """
 
     id: str
@@ -78,6 +79,9 @@ class Access(ABC):
 
     lacks: ClassVar[tuple[str, ...]] = ()
     """What a pulled order lacks that a hook has, in words for people (``the buyer's user agent``)."""
+
+    hints: tuple[str, ...] = ()
+    """After `probe`: what works without, but worse, a sentence each (``the app may not see names``)."""
 
     reaches_back: ClassVar[int] = 0
     """How many seconds back the store remembers what `pull` lists; 0: as far as anybody asks."""

@@ -124,6 +124,10 @@ class Shop(StandIn):
         """Whether the store takes this answer to a hook for a success."""
         return 200 <= status < 300
 
+    def gives_up(self, registered: Registered, number: int) -> bool:  # noqa: ARG002
+        """Whether the subscription ends, now that a hook failed in its so-and-so-manieth try."""
+        return 0 < self.gives_up_after <= registered.failures
+
     def end_tokens(self) -> None:
         """Ends every token that was handed out. Where none are, the shop has nothing to end."""
 
@@ -209,7 +213,7 @@ class Shop(StandIn):
         if taken:
             return
         if due.number <= len(self.pauses):
-            due.at, due.number = self.now() + self.pauses[due.number - 1], due.number + 1
-            heapq.heappush(self._due, due)
-        if 0 < self.gives_up_after <= registered.failures:
+            again = self.now() + self.pauses[due.number - 1]
+            heapq.heappush(self._due, msgspec.structs.replace(due, at=again, number=due.number + 1))
+        if self.gives_up(registered, due.number):
             self.disable(registered)

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from integrations import signing
+from integrations.access import Access
+from integrations.destination import Request, Response, Token
 from integrations.event import Event
 from integrations.hook import Hook
 from integrations.money import NotMoney
 from integrations.setting import Secret, Setting
 from integrations.store import Malformed, NotAnEvent, Shop, Store, Unverified
-from integrations.stores.shopify import order, refund
+from integrations.stores.shopify import grant, order, refund
+from integrations.stores.shopify.access import ShopifyAccess
 from integrations.untrusted import first, record, text
 
 # What these carry is an Order. The header is not signed, so an order without it is read all the same.
@@ -96,6 +99,25 @@ class Shopify(Store):
             "skip",
             "send",
         ),
+        Setting(
+            "client_id",
+            "Client ID of the app that registers webhooks and lists orders: Dev Dashboard > Apps > Settings",
+            secret=True,
+        ),
+        Setting(
+            "client_secret",
+            "Client secret of that app. It signs what the app registers: name it in the webhook secrets, too",
+            secret=True,
+        ),
+        Setting(
+            "access_token",
+            "Instead of the two: the token (shpat_...) of an app made in the Shopify admin before 2026",
+            secret=True,
+        ),
+        Setting(
+            "api_base",
+            "Address of the Admin API, to try the relay against a stand-in. Refused in production.",
+        ),
     )
 
     def verify(self, hook: Hook, secrets: Sequence[Secret]) -> int:
@@ -133,6 +155,20 @@ class Shopify(Store):
         order_id, refund_id = refund.identify(body)
         _check_shop(hook, shop, order_id)
         return refund.refunds(body, shop, order_id, refund_id)
+
+    def topics_of(self, shop: Shop) -> tuple[str, ...]:
+        """See `Store.topics_of`. Both tell of an order that is paid at once: whichever arrives."""
+        refunds = ("refunds/create",) if shop.options["refunds"] == "send" else ()
+        return ("orders/create", "orders/paid", *refunds)
+
+    def exchange(self, shop: Shop, now: int) -> Request | None:  # noqa: ARG002
+        return grant.request(shop)
+
+    def read_exchange(self, response: Response) -> Token:
+        return grant.token(response)
+
+    def access(self, shop: Shop, token: Secret, seconds: float) -> Access:
+        return ShopifyAccess(shop, token, seconds)
 
 
 def _header(hook: Hook, name: str) -> str:

@@ -41,7 +41,7 @@ _FOREIGN = frozenset({"order_edit", "refund_line_items", "abandoned_checkout_url
 _SHOPIFYS_OWN = re.compile(r"https?://(?:[^/]+\.)?shopify\.com/")
 
 # Paid longer after the order than this (seconds), the order would be too old for windows of 7 days.
-_LATE = 6 * 86_400
+LATE = 6 * 86_400
 
 # `landing_site` is cut after this many characters, wherever that falls.
 _LANDING_CUT = 255
@@ -161,11 +161,11 @@ def _event_time(topic: str, body: dict[str, Any], order_id: str) -> int:
             "the order has no time; see the webhook's include_fields", order_id=order_id, alarm=True
         )
     # Created long after it was taken: an import, paid for back then.
-    imported = created is not None and created - placed > _LATE
+    imported = created is not None and created - placed > LATE
     updated = untrusted.moment(body.get("updated_at"))
     # Paid weeks later (invoice, cash on delivery): that is today's sale. An orders/updated never is: an
     # old order is touched for any reason.
-    if topic == "orders/paid" and not imported and updated and updated - placed > _LATE:
+    if topic == "orders/paid" and not imported and updated and updated - placed > LATE:
         return updated
     return placed
 
