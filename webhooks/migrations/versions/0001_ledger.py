@@ -51,20 +51,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("shop", name="pk_shops"),
     )
     op.create_table(
-        "shops",
-        sa.Column("shop", sa.Text(), nullable=False),
-        sa.Column("connected_at", sa.BigInteger(), nullable=True),
-        sa.Column("compared_from", sa.BigInteger(), nullable=True),
-        sa.Column("compared_until", sa.BigInteger(), nullable=True),
-        sa.Column("compared_at", sa.BigInteger(), nullable=True),
-        sa.Column("slice_since", sa.BigInteger(), nullable=True),
-        sa.Column("slice_until", sa.BigInteger(), nullable=True),
-        sa.Column("slice_page", sa.Text(), server_default="", nullable=False),
-        sa.Column("slice_at", sa.BigInteger(), nullable=True),
-        sa.Column("busy_until", sa.BigInteger(), server_default="0", nullable=False),
-        sa.PrimaryKeyConstraint("shop", name="pk_shops"),
-    )
-    op.create_table(
         "audit",
         sa.Column("id", _id(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -112,7 +98,6 @@ def upgrade() -> None:
         sa.Column("consent_source", sa.Text(), server_default="", nullable=False),
         sa.Column("consent_at", sa.BigInteger(), nullable=True),
         sa.Column("region", sa.Text(), server_default="", nullable=False),
-        sa.Column("listed_at", sa.BigInteger(), nullable=True),
         sa.Column("listed_at", sa.BigInteger(), nullable=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_events"),
