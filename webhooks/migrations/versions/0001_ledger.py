@@ -98,6 +98,7 @@ def upgrade() -> None:
         sa.Column("consent_source", sa.Text(), server_default="", nullable=False),
         sa.Column("consent_at", sa.BigInteger(), nullable=True),
         sa.Column("region", sa.Text(), server_default="", nullable=False),
+        sa.Column("erased_at", sa.BigInteger(), nullable=True),
         sa.Column("listed_at", sa.BigInteger(), nullable=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_events"),
