@@ -14,6 +14,7 @@ import heapq
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -68,6 +69,7 @@ class Shop(StandIn):
 
     ``down_until``: its API answers 503 before that time. ``lose_hooks``: so many hooks are never sent, as
     stores promise nothing. ``refuses``: the API takes no credentials, or says that a right is missing.
+    ``throttles``: it counts what is asked of it, as the store does. ``zone`` is where the shop is.
     """
 
     pauses: ClassVar[tuple[float, ...]] = ()
@@ -85,6 +87,8 @@ class Shop(StandIn):
         self.down_until = 0.0
         self.lose_hooks = 0
         self.refuses: Refuses = ""
+        self.throttles = True
+        self.zone: tzinfo = UTC
         self._due: list[_Due] = []
         self._turns = 0
         self._transport = Transport(connections=2, total_seconds=self.answer_seconds)

@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from importlib import resources
 from secrets import token_hex
 from typing import Any, ClassVar
@@ -46,7 +46,7 @@ _INVALID = "[API] Invalid API key or access token (unrecognized login or wrong p
 
 class ShopifyShop(Shop):
     """``rights`` are the scopes of the app and the fields of protected customer data that it may see.
-    ``throttles``: whether questions are paid from the bucket, which fills by the machine's time."""
+    Questions are paid from a bucket, which fills by the machine's time: who waits for it really waits."""
 
     slug = "shopify_shop"
     demo: ClassVar[Mapping[str, str]] = {
@@ -86,7 +86,6 @@ class ShopifyShop(Shop):
         self.name = "Example Store"
         self.site = "https://shop.example.com"
         self.rights = SCOPES | CONTACT
-        self.throttles = True
         self.bucket = 2_000.0
         self.restores = 100.0
         self._filled_at = time.monotonic()
@@ -105,7 +104,7 @@ class ShopifyShop(Shop):
         """See `Shop`."""
         raw = resources.files("webhooks.sandbox").joinpath("orders/shopify_paid.json").read_bytes()
         body: dict[str, Any] = json.loads(raw)
-        order_id, when = 5_600_000_000_000 + number, _written(at)
+        order_id, when = 5_600_000_000_000 + number, _written(at, self.zone)
         return body | {
             "id": order_id,
             "admin_graphql_api_id": gid("Order", order_id),
@@ -129,7 +128,7 @@ class ShopifyShop(Shop):
 
     def touch(self, order_id: str) -> None:
         """See `Shop`."""
-        changed = self.orders[order_id] | {"updated_at": _written(self.now()), "note": "touched"}
+        changed = self.orders[order_id] | {"updated_at": _written(self.now(), self.zone), "note": "touched"}
         self.keep(order_id, changed)
         self.tell("orders/updated", order_id, json.dumps(changed).encode())
 
@@ -351,5 +350,5 @@ def _utc(body: Mapping[str, Any]) -> str:
     return datetime.fromisoformat(written).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _written(at: float) -> str:
-    return datetime.fromtimestamp(int(at), UTC).isoformat()
+def _written(at: float, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(int(at), zone).isoformat()
