@@ -179,6 +179,12 @@ def event_id(event: Event, template: str = DEFAULT_EVENT_ID) -> str:
     return _fill(template, look_up, missing=event.order_id)
 
 
+def keys_in(template: str) -> frozenset[str]:
+    """The names of attributes of which the template makes ids."""
+    names = (name for group in _pieces(template)[1] for name in group)
+    return frozenset(name.removeprefix("meta:") for name in names if name.startswith("meta:"))
+
+
 def is_no_id(written: str) -> bool:
     """Whether this is what a snippet writes that found no id."""
     return not written or written.lower() in _NO_ID
