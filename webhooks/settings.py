@@ -56,6 +56,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_schedule: tuple[float, ...]
     lease_seconds: float
     sweep_seconds: float
+    watch_seconds: float
+    reconcile_seconds: float
+    reconcile_delay: float
+    reconcile_alert: int
     retention_days: int
     max_body_bytes: int
     proxies: int
@@ -213,6 +217,10 @@ def _settings(
         retry_schedule=reader.read("RELAY_RETRY_SCHEDULE", values.schedule),
         lease_seconds=reader.seconds("RELAY_LEASE_SECONDS", 0.5, 3_600),
         sweep_seconds=reader.seconds("RELAY_SWEEP_SECONDS", 0.1, 3_600),
+        watch_seconds=reader.seconds("RELAY_WATCH_SECONDS", 0.1, 86_400),
+        reconcile_seconds=reader.seconds("RELAY_RECONCILE_SECONDS", 0.1, 86_400),
+        reconcile_delay=reader.seconds("RELAY_RECONCILE_DELAY", 0, 86_400),
+        reconcile_alert=reader.integer("RELAY_RECONCILE_ALERT", 1, 100),
         retention_days=reader.integer("RELAY_RETENTION_DAYS", 1, 3_650),
         max_body_bytes=reader.integer("RELAY_MAX_BODY_BYTES", 1_024, 64 * 1024 * 1024),
         proxies=reader.integer("RELAY_PROXIES", 0, 10),

@@ -117,6 +117,31 @@ COMMON = (
         help="How often the sweeper looks for what is due, stuck or forgotten.",
     ),
     Variable(
+        name="RELAY_WATCH_SECONDS",
+        field="watch_seconds",
+        default="300",
+        help="How often each shop is asked whether it still sends its hooks here (see `shops connect`).",
+    ),
+    Variable(
+        name="RELAY_RECONCILE_SECONDS",
+        field="reconcile_seconds",
+        default="900",
+        help="How often each shop's own list of orders is compared with the ledger.",
+    ),
+    Variable(
+        name="RELAY_RECONCILE_DELAY",
+        field="reconcile_delay",
+        default="600",
+        help="So many seconds an order's hook is waited for, before the order is taken from the list: "
+        "a hook tells more of the buyer's browser.",
+    ),
+    Variable(
+        name="RELAY_RECONCILE_ALERT",
+        field="reconcile_alert",
+        default="15",
+        help="Percentage of a shop's sales without a hook from which on an alert is raised.",
+    ),
+    Variable(
         name="RELAY_RETENTION_DAYS",
         field="retention_days",
         default="30",
