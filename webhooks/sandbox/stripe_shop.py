@@ -2,12 +2,13 @@
 
 Sources: docs.stripe.com/webhooks (tries for three days, a new signature for each) and the API reference of
 events, webhook endpoints and line items. Invented: the pauses between the tries, which Stripe does not
-publish; the wording of errors; that a missing right is seen before a missing parameter; and that an endpoint
-may be without TLS.
+publish; the wording of errors; that a missing right is seen before a missing parameter; that an endpoint may
+be without TLS; and that an order which is touched is told of by a second event of the same session *instead*
+of the first (two are possible, but both stay listed).
 """
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
@@ -16,7 +17,7 @@ import msgspec
 from webhooks.sandbox import stripe_sender
 from webhooks.sandbox.cast import load
 from webhooks.sandbox.shop import Registered, Shop
-from webhooks.sandbox.standin import Hit, Refusal, Reply, json_reply
+from webhooks.sandbox.standin import Hit, Refusal, Reply, Step, json_reply
 
 _DAY = 86_400
 _SESSIONS, _ENDPOINTS = "/v1/checkout/sessions", "/v1/webhook_endpoints"
@@ -27,12 +28,15 @@ class StripeShop(Shop):
 
     slug = "stripe_shop"
     demo: ClassVar[Mapping[str, str]] = {"api_key": "rk_live_sandbox00000001"}
+    scenes: ClassVar[Mapping[str, Step]] = {
+        "throttled": Step(status=429, body={"error": {"code": "rate_limit", "message": "Too many requests"}})
+    }
     answer_seconds = 20.0
     pauses = (60, 300, 1_800, 7_200, 18_000, 36_000, 43_200, 43_200, 43_200, 43_200)  # 3 days in all
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._others: list[dict[str, Any]] = []
+        self._replaced: list[dict[str, Any]] = []
 
     # --- orders ---------------------------------------------------------------------------------------------
 
@@ -57,14 +61,13 @@ class StripeShop(Shop):
         self.tell(order["type"], order_id, msgspec.json.encode(order))
 
     def touch(self, order_id: str) -> None:
-        """See `Shop.touch`. An event never changes: another one tells of the same payment."""
-        session = self.orders[order_id]["data"]["object"]
-        charge = load("stripe", "charge")["data"]["object"] | {"payment_intent": session["payment_intent"]}
-        event = self.orders[order_id] | {"type": "charge.updated", "data": {"object": charge}}
-        event |= {"id": f"evt_3Sandbox{len(self._others)}", "created": int(self.now())}
+        """See `Shop.touch`."""
+        before = self.orders[order_id]
+        event = before | {"id": f"{before['id']}x", "created": int(self.now())}
         with self._lock:
-            self._others.append(event)
-        self.tell("charge.updated", order_id, msgspec.json.encode(event))
+            self._replaced.append(before)
+        self.keep(order_id, event)
+        self.tell(event["type"], order_id, msgspec.json.encode(event))
 
     # --- hooks ----------------------------------------------------------------------------------------------
 
@@ -104,19 +107,20 @@ class StripeShop(Shop):
         if self.refuses == "rights":
             raise Refusal(_error(403, f"The provided key '{key}' does not have the required permissions"))
 
-    def _events(self, hit: Hit) -> Iterator[dict[str, Any]]:
-        """What is asked for, the newest first; of one moment the one that was last."""
+    def _list_events(self, hit: Hit) -> Reply:
+        """What is asked for, the newest first; of one moment the one that was last. A replaced event has its
+        place still, so that a list may go on behind it."""
         types = {value for name, value in hit.query.items() if name.startswith("types[")}
+        if len(types) > 20:
+            return _error(400, "Too many types")
         first = max(self.now() - 30 * _DAY, float(hit.query.get("created[gte]", "0")))
         last = float(hit.query.get("created[lte]", "inf"))
-        for event in sorted([*self.orders.values(), *self._others], key=_created, reverse=True):
-            if first <= event["created"] <= last and (not types or event["type"] in types):
-                yield event
-
-    def _list_events(self, hit: Hit) -> Reply:
-        if sum(name.startswith("types[") for name in hit.query) > 20:
-            return _error(400, "Too many types")
-        return _page(list(self._events(hit)), hit, "/v1/events")
+        found = [
+            event
+            for event in sorted([*self.orders.values(), *self._replaced], key=_place, reverse=True)
+            if first <= event["created"] <= last and (not types or event["type"] in types)
+        ]
+        return _page(found, hit, "/v1/events", {event["id"] for event in self._replaced})
 
     def _sessions(self, hit: Hit) -> Reply:
         found = [order["data"]["object"] for order in self.orders.values()]
@@ -156,7 +160,7 @@ class StripeShop(Shop):
             return _error(400, "Missing required param: url.", "parameter_missing")
         number = 1 + max((int(one.id.removeprefix("we_1Sandbox")) for one in self.subscriptions), default=0)
         more = {"enabled_events": events, "secret": f"whsec_{secrets.token_hex(16)}"}
-        made = Registered(id=f"we_1Sandbox{number}", topic="", url=told["url"], more=more)
+        made = Registered(id=f"we_1Sandbox{number}", topic=events[0], url=told["url"], more=more)
         made.more["api_version"] = told.get("api_version")
         self.subscriptions.append(made)
         return json_reply(200, {**_endpoint(made), "secret": made.more["secret"]})
@@ -164,14 +168,14 @@ class StripeShop(Shop):
     def _change(self, registered: Registered, hit: Hit) -> None:
         told = dict(parse_qsl(hit.body.decode()))
         if events := _listed(told, "enabled_events"):
-            registered.more["enabled_events"] = events
+            registered.topic, registered.more["enabled_events"] = events[0], events
         registered.url = told.get("url", registered.url)
         if "disabled" in told:
             registered.active = told["disabled"] == "false"
 
 
-def _created(event: Mapping[str, Any]) -> int:
-    return int(event["created"])
+def _place(event: Mapping[str, Any]) -> tuple[int, str]:
+    return int(event["created"]), event["id"]
 
 
 def _listed(told: Mapping[str, str], name: str) -> list[str]:
@@ -205,18 +209,19 @@ def _line(session: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _page(found: Sequence[dict[str, Any]], hit: Hit, url: str) -> Reply:
-    """A list object: the items behind ``starting_after``."""
+def _page(
+    found: Sequence[dict[str, Any]], hit: Hit, url: str, hidden: Collection[str] = frozenset()
+) -> Reply:
+    """A list object: the items behind ``starting_after``, without the hidden ones."""
     limit, after = hit.query.get("limit", "10"), hit.query.get("starting_after", "")
     if not limit.isdigit() or not 1 <= int(limit) <= 100:
         return _error(400, "Invalid integer: limit")
     ids = [item["id"] for item in found]
     if after and after not in ids:
         return _error(400, f"No such object: '{after}'", "resource_missing")
-    first = ids.index(after) + 1 if after else 0
-    data = found[first : first + int(limit)]
-    more = first + len(data) < len(found)
-    return json_reply(200, {"object": "list", "data": data, "has_more": more, "url": url})
+    behind = [item for item in found[ids.index(after) + 1 if after else 0 :] if item["id"] not in hidden]
+    data = behind[: int(limit)]
+    return json_reply(200, {"object": "list", "data": data, "has_more": len(data) < len(behind), "url": url})
 
 
 def _error(status: int, message: str, code: str = "") -> Reply:

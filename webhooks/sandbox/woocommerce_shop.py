@@ -20,7 +20,7 @@ from integrations.signing import digest
 from webhooks.sandbox import woocommerce_sender
 from webhooks.sandbox.cast import load
 from webhooks.sandbox.shop import Registered, Shop, _Due
-from webhooks.sandbox.standin import Hit, Refusal, Reply, json_reply, strict_json
+from webhooks.sandbox.standin import Hit, Refusal, Reply, Step, json_reply, strict_json
 
 _API = "/wp-json/wc/v3/"
 _TOPICS = re.compile(r"(order|product|customer|coupon)\.(created|updated|deleted|restored)|action\.\w+")
@@ -29,7 +29,7 @@ _OAUTH = ("consumer_key", "timestamp", "nonce", "signature", "signature_method")
 
 
 class WooCommerceShop(Shop):
-    """``zone``: the shop's own. ``may_write``: the key's permission is Read/Write. ``owner_is_gone``: the
+    """``may_write``: the key's permission is Read/Write. ``owner_is_gone``: the
     user who made the webhooks was deleted, so that every hook is a signed error."""
 
     slug = "woocommerce_shop"
@@ -39,10 +39,13 @@ class WooCommerceShop(Shop):
     }
     answer_seconds = 60.0
     gives_up_after = 7
-    zone = ZoneInfo("Europe/Berlin")
+    scenes: ClassVar[Mapping[str, Step]] = {
+        "throttled": Step(status=429, body="<html>Too Many Requests</html>")
+    }
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.zone = ZoneInfo("Europe/Berlin")
         self.may_write = True
         self.owner_is_gone = False
         self._nonces: set[str] = set()

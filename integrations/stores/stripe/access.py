@@ -18,6 +18,8 @@ from typing import Any
 import msgspec
 
 from integrations.access import Access, Away, NoAccess, Page, Pulled, Subscription
+from integrations.answers import retry_after
+from integrations.destination import Response
 from integrations.hook import Hook
 from integrations.setting import Secret
 from integrations.store import Shop
@@ -30,8 +32,7 @@ API_VERSION = "2026-10-28.endive"
 
 KEPT_SECONDS = 30 * 86_400  # docs.stripe.com/api/events: events are kept for 30 days
 
-_RETRIES = 1
-_PAGE = 100
+PAGE = 50
 _ENDPOINTS, _EVENTS = "/v1/webhook_endpoints", "/v1/events"
 _REFUND = "charge.refunded"
 _SESSION = "checkout.session"
@@ -116,7 +117,7 @@ class StripeAccess(Access):
     def _endpoints(self) -> Iterator[dict[str, Any]]:
         after: dict[str, str] = {}
         while True:
-            page = self._ask("get", _ENDPOINTS, limit=_PAGE, **after)
+            page = self._ask("get", _ENDPOINTS, limit=PAGE, **after)
             found = records(page.get("data"))
             yield from found
             if page.get("has_more") is not True or not found:
@@ -132,7 +133,7 @@ class StripeAccess(Access):
     # --- events ---------------------------------------------------------------------------------------------
 
     def pull(self, since: int, until: int, after: str = "") -> Page:
-        """See `Access`. An event never changes; the newest come first. ``next`` is
+        """See `Access`. An event never changes; the newest page comes first. ``next`` is
         ``<number of the connected account>:<last event's id>``."""
         index, last = _place(after)
         if index >= len(self._accounts):
@@ -144,10 +145,10 @@ class StripeAccess(Access):
             connected,
             types=list(topics_of(self._shop)),
             created={"gte": since, "lte": until},
-            limit=_PAGE,
+            limit=PAGE,
             **more,
         )
-        pulled = [self._pulled(bytes(raw), connected) for raw in page.data]
+        pulled = [self._pulled(bytes(raw), connected) for raw in reversed(page.data)]
         if page.has_more and page.data:
             return Page(orders=tuple(pulled), next=f"{index}:{_head(page.data[-1]).id}")
         following = f"{index + 1}:" if index + 1 < len(self._accounts) else ""
@@ -160,7 +161,7 @@ class StripeAccess(Access):
         if found.get("object") != _SESSION or found.get("line_items"):
             return pulled
         path = f"/v1/checkout/sessions/{id_of(found)}/line_items"
-        lines = self._raw(path, account(event), limit=_PAGE)
+        lines = self._raw(path, account(event), limit=PAGE)
         try:
             body = msgspec.json.decode(pulled.hook.body)
         except ValueError:
@@ -184,7 +185,10 @@ class StripeAccess(Access):
 
     def _ask(self, method: str, path: str, **params: Any) -> dict[str, Any]:
         answer = self._asked(lambda: self._client.raw_request(method, path, **params))
-        return record(_read(answer.body))
+        found = _read(answer.body)
+        if not isinstance(found, dict) or "object" not in found:
+            raise Away("Stripe answered with something else than was asked for")
+        return found
 
     def _raw(self, path: str, connected: str, **params: Any) -> "_List":
         """A list whose items stay as Stripe wrote them."""
@@ -241,15 +245,15 @@ def _package() -> ModuleType:
 
 
 def _opened(stripe: ModuleType, shop: Shop, key: str, seconds: float) -> tuple[Any, Any]:
-    """The HTTP client and the API's. Half of the deadline for each of two tries; no redirect is followed."""
+    """The HTTP client and the API's. One try, since whoever asks comes again; no redirect is followed."""
     session = stripe.RequestsClient().requests.Session()
     session.max_redirects = 0
-    http = stripe.RequestsClient(timeout=seconds / (_RETRIES + 1), session=session)
+    http = stripe.RequestsClient(timeout=seconds, session=session)
     client = stripe.StripeClient(
         key,
         stripe_version=API_VERSION,
         base_addresses={"api": text(shop.options.get("api_base")).rstrip("/")},
-        max_network_retries=_RETRIES,
+        max_network_retries=0,
         http_client=http,
     )
     return http, client
@@ -266,10 +270,10 @@ def _check_mode(key: str, shop: Shop) -> None:
 
 def _away(error: Any) -> Away:
     status = integer(error.http_status)
-    written = text(record(dict(error.headers or {})).get("retry-after"), 10)
-    wait = float(written) if re.fullmatch(r"[0-9]{1,6}", written) else None
+    told = error.headers or error.json_body  # where the package puts the headers of what it cannot read
+    headers = {str(name).lower(): str(value) for name, value in dict(told or {}).items()}
     said = f"answered {status}" if status else f"did not answer ({type(error).__name__})"
-    return Away(f"Stripe {said}", retry_after=wait)
+    return Away(f"Stripe {said}", retry_after=retry_after(Response(status, headers=headers)))
 
 
 def _events(endpoint: Mapping[str, Any]) -> list[str]:

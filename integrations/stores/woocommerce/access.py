@@ -24,7 +24,7 @@ from integrations.destination import Response
 from integrations.hook import Hook
 from integrations.store import Shop
 from integrations.stores.woocommerce.client import Client, code, refusal
-from integrations.untrusted import NotJson, integer, load_json, moment, record, records, text
+from integrations.untrusted import NotJson, integer, load_json, moment, records, text
 
 PAGE = 50  # of at most 100: a small host needs half a second for ten orders
 _STEP = PAGE - 1
@@ -73,8 +73,8 @@ class WooCommerceAccess(Access):
         """See `Access`. The shop's name is its address: the API tells no other. An empty batch of webhooks
         is allowed to those alone who may make one, and changes nothing."""
         for path in ("orders", "webhooks"):
-            self._client.ask("get", path, {"per_page": "1", "_fields": "id"})
-        self._client.ask("post", "webhooks/batch", data={})
+            _many(self._client.ask("get", path, {"per_page": "1", "_fields": "id"}))
+        _document(self._client.ask("post", "webhooks/batch", data={}))
         return self._client.address
 
     # --- webhooks -------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ class WooCommerceAccess(Access):
             params = {"per_page": "100", "page": str(page), "orderby": "id", "order": "asc"}
             answer = self._client.ask("get", "webhooks", params)
             pages = integer(answer.headers.get("x-wp-totalpages"), 1)
-            found += [_subscription(item) for item in records(_json(answer))]
+            found += [_subscription(item) for item in _many(answer)]
             page += 1
         return [one for one in found if one.topic.startswith("order.")]
 
@@ -112,7 +112,7 @@ class WooCommerceAccess(Access):
         for one in there:
             if one is not kept:
                 self.unsubscribe(one)
-        return _subscription(record(_json(answer)))
+        return _subscription(_one(answer))
 
     def unsubscribe(self, subscription: Subscription) -> None:
         answer = self._client.call("delete", f"webhooks/{integer(subscription.id)}", {"force": "true"})
@@ -207,7 +207,21 @@ def _subscription(item: dict[str, Any]) -> Subscription:
     )
 
 
-def _json(answer: Response) -> Any:
+def _many(answer: Response) -> list[dict[str, Any]]:
+    found = _document(answer)
+    if not isinstance(found, list):
+        raise Away("the shop answered with something else than a list")
+    return records(found)
+
+
+def _one(answer: Response) -> dict[str, Any]:
+    found = _document(answer)
+    if not isinstance(found, dict) or "id" not in found:
+        raise Away("the shop answered with something else than a webhook")
+    return found
+
+
+def _document(answer: Response) -> Any:
     try:
         return load_json(answer.body)
     except NotJson:

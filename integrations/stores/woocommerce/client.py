@@ -10,6 +10,7 @@ running shops answered. What shapes this file:
   WordPress answers in HTML.
 """
 
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -41,6 +42,8 @@ class Client:
     def __init__(self, shop: Shop, seconds: float) -> None:
         from woocommerce import API
 
+        # Below it the addresses are logged, which have the key in them when they are signed.
+        logging.getLogger("urllib3").setLevel(logging.WARNING)
         url, key, secret = _credentials(shop)
         self.address = urlsplit(url).netloc + urlsplit(url).path.rstrip("/")
         self._seconds = seconds
@@ -76,12 +79,12 @@ class Client:
     def ask(
         self, method: Method, path: str, params: Mapping[str, str] | None = None, **more: Any
     ) -> Response:
-        """The answer to a call that went well, which is JSON. Raises `NoAccess` or `Away` for any other."""
+        """The answer to a call that went well and looks like JSON. Raises `NoAccess` or `Away` for others."""
         answer = self.call(method, path, params, **more)
         if not 200 <= answer.status < 300:
             raise refusal(answer, is_write=method != "get")
         if not answer.body.lstrip().startswith((b"{", b"[")):
-            raise _not_json(answer)
+            raise Away(_NOT_JSON)
         return answer
 
 
@@ -120,6 +123,10 @@ _NO_WORDPRESS = (
 _OPEN = (
     "allow /wp-json/wc/v3 in the shop's security plugin, firewall or password protection, at least for the "
     "address of this server"
+)
+_NOT_JSON = (
+    "the shop answered with something that is no JSON: WOOCOMMERCE_URL leads to another site, a login or "
+    "maintenance page stands before the shop, or PHP prints its warnings (set display_errors to off)"
 )
 _CHECK_KEY = (
     "check WOOCOMMERCE_CONSUMER_KEY and WOOCOMMERCE_CONSUMER_SECRET; the key needs Read/Write, and its user "
@@ -164,12 +171,3 @@ def _rights(word: str, *, is_write: bool) -> NoAccess:
         remedy = f"under {_KEYS} give it the permission Read/Write"
         return NoAccess("read_only", f"the key may not write ({word}): {remedy}")
     return NoAccess("credentials_refused", f"the shop refuses the key ({word}): {_CHECK_KEY}")
-
-
-def _not_json(answer: Response) -> NoAccess:
-    what = "a page" if b"<html" in answer.body[:2_000].lower() else "something"
-    return NoAccess(
-        "not_json",
-        f"the shop answered with {what} that is no JSON: WOOCOMMERCE_URL leads to another site, a login or "
-        "maintenance page stands before the shop, or PHP prints its warnings (set display_errors to off)",
-    )
