@@ -46,7 +46,8 @@ _INVALID = "[API] Invalid API key or access token (unrecognized login or wrong p
 
 class ShopifyShop(Shop):
     """``rights`` are the scopes of the app and the fields of protected customer data that it may see.
-    Questions are paid from a bucket, which fills by the machine's time: who waits for it really waits."""
+    ``unlisted`` are the subscriptions of its configuration file. Questions are paid from a bucket, which
+    fills by the machine's time: who waits for it really waits."""
 
     slug = "shopify_shop"
     demo: ClassVar[Mapping[str, str]] = {
@@ -89,7 +90,8 @@ class ShopifyShop(Shop):
         self.bucket = 2_000.0
         self.restores = 100.0
         self._filled_at = time.monotonic()
-        self._left = self.bucket
+        self.left = self.bucket
+        self.unlisted: list[Registered] = []
         self._tokens: dict[str, float] = {}
         self._made = 0
 
@@ -115,6 +117,7 @@ class ShopifyShop(Shop):
             "updated_at": when,
             "financial_status": "paid",
             "checkout_token": f"{number:032x}",
+            "order_status_url": f"{self.site}/orders/{number:032x}/authenticate",
         }
 
     def place(self, order: dict[str, Any]) -> None:
@@ -212,16 +215,16 @@ class ShopifyShop(Shop):
         if cost > MOST_COSTLY:
             raise Refused(f"Query cost is {cost}, over {MOST_COSTLY}", "MAX_COST_EXCEEDED")
         now = time.monotonic()
-        self._left = min(self.bucket, self._left + (now - self._filled_at) * self.restores)
+        self.left = min(self.bucket, self.left + (now - self._filled_at) * self.restores)
         self._filled_at = now
-        if self.throttles and cost > self._left:
+        if self.throttles and cost > self.left:
             raise Refused("Throttled", "THROTTLED")
-        self._left -= cost if self.throttles else 0
+        self.left -= cost if self.throttles else 0
 
     def _cost(self, cost: int) -> dict[str, Any]:
         status = {
             "maximumAvailable": self.bucket,
-            "currentlyAvailable": int(self._left),
+            "currentlyAvailable": int(self.left),
             "restoreRate": self.restores,
         }
         return {"cost": {"requestedQueryCost": cost, "throttleStatus": status}}
@@ -272,7 +275,7 @@ class ShopifyShop(Shop):
         name, uri = _topic(topic), str(webhookSubscription.get("uri") or "")
         if topic not in TOPICS:
             raise Refused(f"Variable $topic: {topic} is no topic", "INVALID_VARIABLE")
-        if any((one.topic, one.url) == (name, uri) for one in self.subscriptions):
+        if any((one.topic, one.url) == (name, uri) for one in (*self.subscriptions, *self.unlisted)):
             return _payload(None, _TAKEN)
         if not _is_public(uri):
             return _payload(None, "Address is not allowed")
@@ -327,7 +330,9 @@ def _topic(enum: str) -> str:
 
 def _is_public(uri: str) -> bool:
     parts = urlsplit(uri)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname == "127.0.0.1")
+    return parts.scheme == "https" or (
+        parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost"}
+    )
 
 
 def _fits(body: Mapping[str, Any], query: str) -> bool:

@@ -63,7 +63,8 @@ _PROTECTED = (
 )
 _HINTS = {
     "name": "Shopify withholds the buyers' names",
-    "address": "Shopify withholds the buyers' addresses",
+    "address": "Shopify withholds the buyers' cities and postcodes",
+    "country": "Shopify withholds the buyers' countries",
     "phone": "Shopify withholds the buyers' phone numbers",
     "email": "Shopify withholds the buyers' e-mail addresses",
     "customer": "without the scope read_customers pulled orders lack the customer",
@@ -191,7 +192,7 @@ class ShopifyAccess(Access):
             self._leave_out(answer)
 
     def _leave_out(self, answer: Answer) -> None:
-        denied = {pulled.WITHHELD[name] for path in answer.denied for name in path if name in pulled.WITHHELD}
+        denied = {pulled.withheld(path) for path in answer.denied}
         if not denied & self._parts:
             raise _missing(answer.rights)
         self._parts -= denied

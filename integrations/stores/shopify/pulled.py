@@ -6,7 +6,7 @@ and numbers in webhooks; everything else has another name and the same meaning.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,21 +48,22 @@ _ORDER = f"""{{
   totalPriceSet{_MONEY}
   customAttributes{{key value}}
   customerJourneySummary{{lastVisit{{landingPage referrerUrl}}}}
-  billingAddress @include(if:$address){_ADDRESS}
-  shippingAddress @include(if:$address){_ADDRESS}
+  billingAddress @include(if:$country){_ADDRESS}
+  shippingAddress @include(if:$country){_ADDRESS}
   customer @include(if:$customer){{
     id
     firstName @include(if:$name)
     lastName @include(if:$name)
     defaultEmailAddress @include(if:$email){{emailAddress}}
     defaultPhoneNumber @include(if:$phone){{phoneNumber}}
-    defaultAddress @include(if:$address){_ADDRESS}
+    defaultAddress @include(if:$country){_ADDRESS}
   }}
   transactions(first:10){{kind status processedAt}}
   lineItems(first:{LINES}){_LINES}
 }}"""
 _FLAGS = (
-    "$name:Boolean! $address:Boolean! $phone:Boolean! $email:Boolean! $customer:Boolean! $product:Boolean!"
+    "$name:Boolean! $country:Boolean! $address:Boolean! $phone:Boolean! $email:Boolean! "
+    "$customer:Boolean! $product:Boolean!"
 )
 
 ORDERS = f"""query Orders($first:Int! $after:String $query:String! {_FLAGS}){{
@@ -76,14 +77,14 @@ MORE_LINES = f"""query Lines($id:ID! $after:String! $product:Boolean!){{
   order(id:$id){{lineItems(first:50 after:$after){_LINES}}}
 }}"""
 
-WITHHELD = {
+_WITHHELD = {
     "firstName": "name",
     "lastName": "name",
     "city": "address",
     "zip": "address",
-    "billingAddress": "address",
-    "shippingAddress": "address",
-    "defaultAddress": "address",
+    "billingAddress": "country",
+    "shippingAddress": "country",
+    "defaultAddress": "country",
     "phone": "phone",
     "defaultPhoneNumber": "phone",
     "email": "email",
@@ -95,10 +96,15 @@ WITHHELD = {
 """What an app may not be allowed to see, and the part of the question to leave out then: Shopify gives up an
 answer in which it denies too much."""
 
-PARTS = frozenset(WITHHELD.values())
+PARTS = frozenset(_WITHHELD.values())
 
 _GID = re.compile(r"gid://shopify/[A-Za-z]+/([1-9][0-9]{0,18})", re.ASCII)
 _PAYMENTS = frozenset({"SALE", "CAPTURE"})
+
+
+def withheld(path: Iterable[str]) -> str:
+    """The part of the question that a withheld field belongs to, ``""`` for none."""
+    return next((_WITHHELD[name] for name in reversed(tuple(path)) if name in _WITHHELD), "")
 
 
 def order_of(node: dict[str, Any], site: str, domain: str, now: int) -> Pulled:
