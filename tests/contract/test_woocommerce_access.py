@@ -1,22 +1,36 @@
 """A WooCommerce shop asked through its own API, over real HTTP: time zones, pages that shift, failures."""
 
-from collections.abc import Callable, Iterator
+import base64
+import ssl
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integrations.access import Access, NoAccess, Pulled
+from integrations.access import Access, Away, NoAccess, Pulled
 from integrations.hook import Hook
 from integrations.setting import Secret
 from integrations.stores.woocommerce import WooCommerce, access
-from tests.contract.samples import NOW, shop
+from tests.contract.samples import NOW, SECRET, shop
 from webhooks.sandbox.standin import Hit, Reply, Step
 from webhooks.sandbox.wire import serving
 from webhooks.sandbox.woocommerce_shop import WooCommerceShop
+from webhooks.settings_values import BadValue, of_setting
 
 STORE = WooCommerce()
 NOWHERE = "http://127.0.0.1:9/webhooks/woocommerce"  # the discard port: nobody listens
@@ -271,3 +285,249 @@ def test_no_history_loses_or_doubles_an_order(
 
 def seen(found: list[Pulled]) -> list[tuple[int, int]]:
     return [(int(one.order_id), one.changed_at) for one in found]
+
+
+# --- webhooks --------------------------------------------------------------------------------------------
+
+
+def test_a_paused_webhook_goes_on(play: Play) -> None:
+    made = play.api.subscribe("order.created", NOWHERE)
+    one = play.kind.registered(made.id)
+    assert one is not None
+    one.active, one.more["status"] = False, "paused"
+    (found,) = play.api.subscriptions()
+    assert not found.active
+    assert "paused" in found.detail
+    assert play.api.subscribe("order.created", NOWHERE) == made
+
+
+def test_a_disabled_webhook_is_made_anew(play: Play) -> None:
+    """Switched on again it would be disabled by the next failure: the shop keeps the count."""
+    made = play.api.subscribe("order.created", NOWHERE)
+    for number in range(1, 8):
+        (before,) = play.api.subscriptions()
+        assert before.active
+        play.kind.place(play.kind.order(number, NOW))
+    (disabled,) = play.api.subscriptions()
+    assert not disabled.active
+    assert "disabled" in disabled.detail
+    anew = play.api.subscribe("order.created", NOWHERE)
+    assert anew.id != made.id
+    assert play.api.subscriptions() == [anew]
+    play.kind.place(play.kind.order(8, NOW))
+    assert play.api.subscriptions()[0].active
+
+
+def test_switched_on_by_hand_it_keeps_its_failures(play: Play) -> None:
+    """What the test above relies on."""
+    made = play.api.subscribe("order.created", NOWHERE)
+    client = play.api._client  # type: ignore[attr-defined]
+    for number in range(1, 9):
+        if not play.api.subscriptions()[0].active:
+            client.ask("put", f"webhooks/{made.id}", data={"status": "active"})
+        play.kind.place(play.kind.order(number, NOW))
+    assert [one.number for one in play.kind.delivered[-8:]] == [1] * 8  # nothing is sent twice
+    assert not play.api.subscriptions()[0].active
+
+
+def test_several_of_a_kind_become_one(play: Play) -> None:
+    """The shop refuses none, and sends every hook as often."""
+    client = play.api._client  # type: ignore[attr-defined]
+    for topic in ("order.updated", "order.updated", "product.updated"):
+        client.ask("post", "webhooks", data={"topic": topic, "delivery_url": NOWHERE})
+    assert len(play.api.subscriptions()) == 2
+    kept = play.api.subscribe("order.updated", NOWHERE)
+    assert play.api.subscriptions() == [kept]
+    assert {one.topic for one in play.kind.subscriptions} == {"order.updated", "product.updated"}
+
+
+def test_the_secret_is_the_shops_first(play: Play, served: tuple[Busy, str]) -> None:
+    play.kind.subscriptions.clear()
+    play.api.subscribe("order.created", NOWHERE)
+    assert play.kind.subscriptions[0].more["secret"] == SECRET
+    play.kind.subscriptions[0].more["secret"] = "another"
+    play.api.subscribe("order.created", NOWHERE)
+    assert play.kind.subscriptions[0].more["secret"] == SECRET
+    none = STORE.access(
+        msgspec.structs.replace(shop(STORE, **play.kind.settings(served[1])), secrets=()), Secret(""), 5
+    )
+    assert refused(lambda: none.subscribe("order.created", NOWHERE)).reason == "secret_missing"
+
+
+# --- answers that are none -------------------------------------------------------------------------------
+
+
+def refused(call: Callable[[], object]) -> NoAccess:
+    with pytest.raises(NoAccess) as found:
+        call()
+    told = "".join(traceback.format_exception(found.value))
+    assert not any(secret in told for secret in WooCommerceShop.demo.values())
+    return found.value
+
+
+def word(code: str, status: int) -> Step:
+    return Step(status=status, body={"code": code, "message": "Nein.", "data": {"status": status}})
+
+
+PAGE_OF_HTML = "<!DOCTYPE html><html>Just a moment…</html>"
+REFUSALS = {
+    "redirect": (Step(scene="redirect"), "redirected"),
+    "wrong key": (word("woocommerce_rest_cannot_view", 401), "credentials_refused"),
+    "wrong secret": (word("woocommerce_rest_authentication_error", 401), "credentials_refused"),
+    "demoted user": (word("woocommerce_rest_cannot_view", 403), "credentials_refused"),
+    "no WooCommerce": (word("rest_no_route", 404), "no_api"),
+    "plain permalinks": (Step(status=404, body=PAGE_OF_HTML), "no_api"),
+    "old WooCommerce": (word("rest_invalid_param", 400), "not_understood"),
+    "plugin that closes the API": (word("rest_not_logged_in", 401), "closed"),
+    "firewall": (Step(status=403, body=PAGE_OF_HTML), "closed"),
+    "password before the shop": (Step(status=401, body="Authorization Required"), "closed"),
+}
+
+
+@pytest.mark.parametrize(("step", "reason"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_says_what_to_do(play: Play, step: Step, reason: str) -> None:
+    play.kind.script([step])
+    error = refused(lambda: play.api.pull(NOW - 60, NOW))
+    assert error.reason == reason
+    assert len(error.remedy) > 40
+
+
+def test_a_key_that_may_only_read_is_told_so(play: Play) -> None:
+    play.kind.may_write = False
+    assert play.api.pull(NOW - 60, NOW).orders == ()
+    error = refused(play.api.probe)
+    assert error.reason == "read_only"
+    assert "Read/Write" in error.remedy
+
+
+def test_a_byte_order_mark_is_no_fault(play: Play) -> None:
+    headers = {"X-WP-Total": "1", "Content-Type": "application/json"}
+    body = f"\ufeff[{play.kind._body(play.kind.order(3, NOW)).decode()}]"
+    play.kind.script([Step(status=200, body=body, headers=headers)])
+    assert ids(list(play.api.pull(NOW, NOW).orders)) == [3]
+
+
+ADDRESSES = {
+    "https://shop.example.com": True,
+    "https://shop.example.com:8443/blog": True,
+    "http://127.0.0.1:8080": True,
+    "http://localhost/": True,
+    "http://shop.example.com": False,
+    "http://127.0.0.1.example.com": False,
+    "http://127.0.0.1@example.com": False,
+    "https://key:secret@shop.example.com": False,
+    "https://shop.example.com/?p=1": False,
+    "ftp://shop.example.com": False,
+}
+
+
+@pytest.mark.parametrize(("written", "is_good"), ADDRESSES.items(), ids=ADDRESSES)
+def test_the_key_leaves_this_machine_over_tls_alone(written: str, is_good: bool) -> None:
+    setting = next(one for one in STORE.settings if one.name == "url")
+    if is_good:
+        assert of_setting(setting, written) == written
+        return
+    with pytest.raises(BadValue):
+        of_setting(setting, written)
+
+
+# --- over TLS --------------------------------------------------------------------------------------------
+
+
+class Remembering(BaseHTTPRequestHandler):
+    """Answers every request as ``server.answer`` does."""
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, dict(self.headers)))  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+        for piece in self.server.answer:  # type: ignore[attr-defined]
+            self.wfile.write(piece)
+            self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base names it so
+        """Silent."""
+
+
+@contextmanager
+def answering(pieces: Iterable[bytes], context: ssl.SSLContext | None = None) -> Iterator[Any]:
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Remembering)
+    server.asked, server.answer, server.daemon_threads = [], pieces, True
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate of its own for 127.0.0.1, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shop.example.com")])
+    own = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .add_extension(own, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    written = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "shop.pem"
+    path.write_bytes(written + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_over_tls_the_key_stands_in_the_header_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(path))
+    with answering([b"[]"], context) as server:
+        options = {**WooCommerceShop.demo, "url": f"https://127.0.0.1:{server.server_port}"}
+        api = STORE.access(shop(STORE, **options), Secret(""), 5)
+        assert api.pull(NOW - 60, NOW).orders == ()
+        ((asked, headers),) = server.asked
+    key, secret = WooCommerceShop.demo["consumer_key"], WooCommerceShop.demo["consumer_secret"]
+    assert headers["Authorization"] == f"Basic {base64.b64encode(f'{key}:{secret}'.encode()).decode()}"
+    assert "consumer" not in asked
+    assert "oauth" not in asked
+    assert asked.count("modified_after") == 1
+
+
+def test_an_unknown_certificate_is_not_talked_to(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate(tmp_path))
+    with answering([b"[]"], context) as server:
+        options = {**WooCommerceShop.demo, "url": f"https://127.0.0.1:{server.server_port}"}
+        api = STORE.access(shop(STORE, **options), Secret(""), 5)
+        with pytest.raises(Away, match="SSLError"):
+            api.pull(NOW - 60, NOW)
+        assert server.asked == []
+
+
+def test_an_answer_that_drips_is_not_waited_for() -> None:
+    """The timeout of a socket is one of silence only."""
+    ended = threading.Event()
+
+    def drops() -> Iterator[bytes]:
+        while not ended.wait(0.05):
+            yield b" "
+
+    with answering(drops()) as server:
+        options = {**WooCommerceShop.demo, "url": f"http://127.0.0.1:{server.server_port}"}
+        api = STORE.access(shop(STORE, **options), Secret(""), 0.3)
+        with pytest.raises(Away, match="too long"):
+            api.pull(NOW - 60, NOW)
+        ended.set()
