@@ -30,3 +30,25 @@ function itemOf(line) {
     price: (variant.price || {}).amount,
   };
 }
+
+// What the pasted pixel left for us: {queue, init, browser, customerPrivacy}. It runs in a frame of its own, which
+// reaches the shop's cookies and storage only through `browser`.
+function whenOrdered(config, tell) {
+  const { queue, init, browser, customerPrivacy } = window.purchaseRelayPixel;
+  let privacy = init.customerPrivacy || {};
+  if (customerPrivacy) {
+    customerPrivacy.subscribe("visitorConsentCollected", (event) => {
+      privacy = event.customerPrivacy || privacy;
+    });
+  }
+  const page = {
+    cookie: async (name) => (await browser.cookie.get(name)) || "",
+    stored: async (name) => (await browser.localStorage.getItem(name)) || "",
+    store: (name, text) => browser.localStorage.setItem(name, text),
+    consent: () => combined([["shopify", fromShopify(privacy)]]),
+    address: init.context.document.location.href,
+  };
+  const take = (event) => tell(orderOf(event, config), page);
+  queue.push = take;
+  queue.splice(0).forEach(take);
+}

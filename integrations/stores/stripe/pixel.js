@@ -30,3 +30,21 @@ function orderOf(told, config) {
 function matching(form, text) {
   return text && form.test(text) ? text : "";
 }
+
+function whenOrdered(config, tell) {
+  const { dataset } = document.currentScript || { dataset: {} };
+  const status = new URLSearchParams(location.search).get("redirect_status");
+  if (status && status !== "succeeded") return;
+  tell(orderOf({ search: location.search, data: { ...dataset }, reference: sentWith() }, config), ownPage());
+}
+
+// The client_reference_id with which this browser went to a payment link, for a day (integrations/stores/stripe,
+// capture.js).
+function sentWith() {
+  try {
+    const [reference, at] = JSON.parse(kept("purchase_relay_reference"));
+    return at > Date.now() - DAY ? textOf(reference) : "";
+  } catch (error) {
+    return "";
+  }
+}

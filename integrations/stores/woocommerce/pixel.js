@@ -8,6 +8,7 @@ function orderOf(told, config) {
       order_id: textOf(told.order_id),
       order_name: number,
       order_number: number,
+      order_key: textOf(told.order_key),
       checkout_token: "",
       session_id: "",
       payment_intent: "",
@@ -18,4 +19,8 @@ function orderOf(told, config) {
     currency: told.currency,
     items: told.items || [],
   };
+}
+
+function whenOrdered(config, tell) {
+  if (window.purchaseRelayOrder) tell(orderOf(window.purchaseRelayOrder, config), ownPage());
 }
