@@ -84,6 +84,8 @@ class Store(ABC):
     is known to use another id than the order's."""
     resends: ClassVar[bool] = True
     """Whether the store sends a hook again that was not answered with 2xx."""
+    makes_secret: ClassVar[bool] = False
+    """Whether the store makes up the webhook secret when it is told to send hooks: there is none before."""
     guide: ClassVar[str] = ""
     """One or two lines: where to register the webhook and which secret to copy."""
 
@@ -135,6 +137,11 @@ class Store(ABC):
     def topics_of(self, shop: Shop) -> tuple[str, ...]:  # noqa: ARG002
         """The topics that this shop needs, by its settings."""
         return self.topics
+
+    def supported_until(self, api_version: str) -> int | None:  # noqa: ARG002
+        """Until when (Unix seconds) the store sends hooks of that version; None if it does not say, or for
+        ever."""
+        return None
 
     def exchange(self, shop: Shop, now: int) -> Request | None:  # noqa: ARG002
         """The request that trades the shop's lasting credentials for a short-lived token, if there is such

@@ -4,20 +4,24 @@ What the ledger lacks enters by the way that a hook's order takes, under the sam
 late adds nothing, and neither does a second look at the list.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import select, update
 
-from integrations.access import Pulled
+from integrations.access import Away, Pulled
 from integrations.event import Event
 from integrations.store import Shop
-from webhooks import recording
+from webhooks import recording, reporting
 from webhooks.clock import SECOND, now_ms, rfc3339
 from webhooks.recording import Judged
 from webhooks.relay import Relay
 from webhooks.schema import events, hooks
+
+log = reporting.logger(__name__)
+
+Complete = Callable[[Pulled], Pulled]
 
 SOURCE = "pulled"
 """The source of an event that was found in its shop's list, and of which no hook had told."""
@@ -53,28 +57,36 @@ class Tally(msgspec.Struct):
 class Comparison:
     """One shop's list, page by page, and what was seen of it. With ``dry_run`` nothing is written."""
 
-    def __init__(self, relay: Relay, shop: Shop, sold_from: int, *, dry_run: bool) -> None:
+    def __init__(
+        self, relay: Relay, shop: Shop, sold_from: int, complete: Complete, *, dry_run: bool
+    ) -> None:
         """``sold_from`` (milliseconds): what was sold before, and is unknown, is not ours."""
         self.relay, self.shop, self.sold_from, self.dry_run = relay, shop, sold_from, dry_run
+        self._complete = complete
         self.tally = Tally()
         self._orders: set[str] = set()
         self._sales: set[str] = set()
 
     def compare(self, orders: Sequence[Pulled]) -> bool:
         """Counts, and records what is missing; True if that is anything to deliver."""
-        judged = [recording.judge(self.relay, self.shop, one.hook, now_ms()) for one in orders]
+        judged = [self._judge(one) for one in orders]
         known = self._known(judged)
         heard = self._heard(one.arrival.order_id for one in judged if one.event is None)
         self._orders.update(one.order_id for one in orders)
         self.tally.orders = len(self._orders)
         news = [
-            self._of_another(one, known, heard) if one.event is None else self._of_sale(one, one.event, known)
-            for one in judged
+            self._of_another(one, known, heard)
+            if one.event is None
+            else self._of_sale(pulled, one, one.event, known)
+            for pulled, one in zip(orders, judged, strict=True)
         ]
         self._note_listed(judged, known)
         return any(news)
 
-    def _of_sale(self, judged: Judged, event: Event, known: "_Known") -> bool:
+    def _judge(self, pulled: Pulled) -> Judged:
+        return recording.judge(self.relay, self.shop, pulled.hook, now_ms())
+
+    def _of_sale(self, pulled: Pulled, judged: Judged, event: Event, known: "_Known") -> bool:
         is_known = (event.event_name, event.key) in known
         if not is_known and event.event_time * SECOND < self.sold_from:
             self.tally.earlier += event.key not in self._sales
@@ -86,10 +98,21 @@ class Comparison:
         if self.dry_run:
             self._count(event, missing=not is_known)
             return False
-        recorded = recording.record(self.relay, self.shop, judged, source=SOURCE)
+        whole = judged if is_known else self._whole(pulled, judged)
+        recorded = recording.record(self.relay, self.shop, whole, source=SOURCE)
         if recorded.event is not None:  # None: it was erased, and must not come back
             self._count(event, missing=recorded.is_new)
         return recorded.is_new or recorded.new_refunds > 0
+
+    def _whole(self, pulled: Pulled, judged: Judged) -> Judged:
+        """The order with what takes a call of its own. It is worth more without that than not at all."""
+        try:
+            completed = self._complete(pulled)
+        except Away as away:
+            log.warning("an order is taken in without its details", error=away, shop=self.shop.slug)
+            return judged
+        whole = judged if completed is pulled else self._judge(completed)
+        return judged if whole.event is None else whole
 
     def _of_another(self, judged: Judged, known: "_Known", heard: set[str]) -> bool:
         """No sale, or none that can be read as it is: that is kept for an operator, unless a hook was."""

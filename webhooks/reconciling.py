@@ -114,8 +114,10 @@ class Reconciling:
     def _run(
         self, since: int, until: int, sold_from: int, begun: Slice | None, *, dry_run: bool = False
     ) -> Found:
-        work = Comparison(self.relay, self.shop, sold_from, dry_run=dry_run)
         with self.shops.open(self.shop) as api:
+            work = Comparison(self.relay, self.shop, sold_from, api.complete, dry_run=dry_run)
+            if api.reaches_back:
+                since = max(since, now_ms() - milliseconds(api.reaches_back) + MINUTE)
             for one in _slices(since, until, None if dry_run else begun):
                 share = (one.since - since) / max(until - since, 1)
                 if not self._compare(api, work, one, share):

@@ -92,6 +92,11 @@ class Opened:
         """See `Access`."""
         return self._access.reaches_back
 
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """See `Access`."""
+        return self._access.hints
+
     def probe(self) -> str:
         """See `Access`."""
         return self._ask(lambda access: access.probe())

@@ -25,6 +25,7 @@ from integrations.setting import Secret, Setting
 from integrations.store import Malformed, NotAnEvent, Shop, Store, Unverified
 
 SECRET = "corner-secret-for-tests"
+BUYER = "ada.byron@example.com"
 TOPICS = ("sale.made", "sale.changed")
 
 
@@ -40,6 +41,7 @@ class Corner:
         self.tokens: list[str] = []
         self.office = ""
         self.forgotten = False
+        self.details: dict[int, str] = {}
         self.between_pages: Callable[[], None] = lambda: None
         self._made = 0
 
@@ -52,7 +54,7 @@ class Corner:
             "at": int(at),
             "changed": int(at if changed is None else changed),
             "state": state,
-            "email": "ada.byron@example.com",
+            "email": BUYER,
         }
 
     def hook(self, number: int) -> tuple[bytes, dict[str, str]]:
@@ -116,6 +118,14 @@ class CornerAccess(Access):
         orders = tuple(_pulled(order) for order in page)
         self.corner.between_pages()
         return Page(orders=orders, next=more)
+
+    def complete(self, pulled: Pulled) -> Pulled:
+        number = int(pulled.order_id)
+        if number not in self.corner.details:
+            return pulled
+        self.corner.call(f"complete {number}", self.token)
+        order = self.corner.orders[number] | {"email": self.corner.details[number]}
+        return _pulled(order)
 
 
 class CornerStore(Store):

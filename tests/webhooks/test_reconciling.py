@@ -16,7 +16,8 @@ from pytest_httpserver import HTTPServer
 from sqlalchemy import select, update
 
 from integrations.access import Away, NoAccess
-from tests.webhooks.corner import SECRET, Corner, corner
+from integrations.event import decode
+from tests.webhooks.corner import BUYER, SECRET, Corner, corner
 from webhooks import app, reconciling, recording
 from webhooks.clock import DAY, HOUR, MINUTE, now_ms
 from webhooks.cursors import Cursors
@@ -199,6 +200,22 @@ def test_days_are_those_of_the_sales(corner: Corner, work: Reconciling) -> None:
 
 def test_what_the_list_lacks_is_told(work: Reconciling) -> None:
     assert work.window(now_ms() - HOUR).lacks == ("the buyer's browser",)
+
+
+def test_details_that_cost_a_call_are_fetched_for_what_is_missing_alone(
+    relay: Relay, corner: Corner, work: Reconciling, hook: Send
+) -> None:
+    for number in (1, 2, 3):
+        corner.sell(number, ago(2 * HOUR))
+        corner.details[number] = f"buyer{number}@example.com"
+    hook(1)
+    corner.faults.extend([None, None, Away("down")])  # the page, the details of 2, those of 3
+    work.window(now_ms() - 3 * HOUR)
+    assert corner.calls == ["pull", "complete 2", "complete 3"]
+    with relay.database.read() as db:
+        kept = {row.order_id: row.sealed for row in db.execute(select(events.c.order_id, events.c.sealed))}
+    mails = {number: decode(relay.vault.open(sealed)).buyer.email for number, sealed in kept.items()}
+    assert mails == {"1": BUYER, "2": "buyer2@example.com", "3": BUYER}
 
 
 # --- from when on ----------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ Shopify waits 5 seconds for an answer, tries 8 more times within 4 hours, then g
 subscription. Topics come in any order and more than once.
 """
 
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from integrations import signing
@@ -155,6 +157,11 @@ class Shopify(Store):
         order_id, refund_id = refund.identify(body)
         _check_shop(hook, shop, order_id)
         return refund.refunds(body, shop, order_id, refund_id)
+
+    def supported_until(self, api_version: str) -> int | None:
+        """A quarter's version is supported for a year, at least (shopify.dev, "API versioning")."""
+        found = re.fullmatch(r"(20[0-9]{2})-(01|04|07|10)", api_version)
+        return int(datetime(int(found[1]) + 1, int(found[2]), 1, tzinfo=UTC).timestamp()) if found else None
 
     def topics_of(self, shop: Shop) -> tuple[str, ...]:
         """See `Store.topics_of`. Both tell of an order that is paid at once: whichever arrives."""

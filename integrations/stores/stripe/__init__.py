@@ -34,6 +34,7 @@ class Stripe(Store):
 
     slug = "stripe"
     label = "Stripe"
+    makes_secret = True
     guide = (
         "Stripe dashboard, Workbench, Webhooks: add a destination with snapshot payload and the events "
         "checkout.session.completed and checkout.session.async_payment_succeeded.\n"
