@@ -9,7 +9,7 @@ leaves it out), and that a webhook may go to plain HTTP on this machine.
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from importlib import resources
 from secrets import token_hex
@@ -262,7 +262,8 @@ class ShopifyShop(Shop):
     ) -> dict[str, Any]:
         if sortKey != "UPDATED_AT" or not 1 <= first <= 250:
             raise Refused("this shop lists at most 250 orders, by UPDATED_AT", "BAD_REQUEST")
-        chosen = [body for body in self.orders.values() if _fits(body, query)]
+        terms = _terms(query)
+        chosen = [body for body in self.orders.values() if _fits(body, terms)]
         # The place of an order: its change, and of one second its id. Both have a fixed length.
         places = sorted((f"{_utc(body)}{int(body['id']):020d}", body) for body in chosen)
         shown = [(place, node(body, self.site)) for place, body in places]
@@ -335,15 +336,18 @@ def _is_public(uri: str) -> bool:
     )
 
 
-def _fits(body: Mapping[str, Any], query: str) -> bool:
-    """Whether the order is found. Without a status only open orders are."""
-    terms = [_FILTER.fullmatch(term) for term in query.split(" AND ")] if query else []
-    if None in terms:
+def _terms(query: str) -> list[re.Match[str]]:
+    found = [_FILTER.fullmatch(term) for term in query.split(" AND ")] if query else []
+    if None in found:
         raise Refused("this shop knows no such filter", "BAD_REQUEST")
-    found = [term for term in terms if term is not None]
-    if not any(term[3] for term in found) and (body.get("closed_at") or body.get("cancelled_at")):
+    return [term for term in found if term is not None]
+
+
+def _fits(body: Mapping[str, Any], terms: Iterable[re.Match[str]]) -> bool:
+    """Whether the order is found. Without a status only open orders are."""
+    if not any(term[3] for term in terms) and (body.get("closed_at") or body.get("cancelled_at")):
         return False
-    return all(_compares(_utc(body), term[1], term[2]) for term in found if term[1])
+    return all(_compares(_utc(body), term[1], term[2]) for term in terms if term[1])
 
 
 def _compares(value: str, operator: str, limit: str) -> bool:
