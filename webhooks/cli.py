@@ -5,7 +5,7 @@ import sys
 import click
 
 from webhooks import reporting
-from webhooks.commands import acting, destinations, looking, processes, reconcile, upkeep
+from webhooks.commands import acting, destinations, looking, processes, reconcile, shops, upkeep
 from webhooks.commands.frame import EXIT_CODES, Root
 
 
@@ -24,7 +24,7 @@ for command in (
     *(processes.up, processes.demo, processes.web, processes.worker, processes.sweep),
     *(looking.orders, looking.deliveries, looking.quarantine, looking.stats, looking.ledger),
     *(acting.send_again, acting.release),
-    reconcile.reconcile,
+    *(shops.shops, reconcile.reconcile),
     *(destinations.destinations, destinations.events),
     *(upkeep.db, upkeep.settings_group, upkeep.vault, upkeep.retention),
 ):

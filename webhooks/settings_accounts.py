@@ -198,7 +198,7 @@ class Reading:
         return Shop(
             store=store.slug,
             slug=draft.slug,
-            secrets=self._secrets(draft),
+            secrets=self._secrets(draft, store),
             options=self._options(draft, store.settings),
             accounts=tuple(account.slug for account in chosen),
             event_ids=self._event_ids(draft, store, chosen),
@@ -251,9 +251,14 @@ class Reading:
             raise BadValue("must not be set in production: hooks and tokens would go to another address")
         return values.web_url(written, loopback_http=True)
 
-    def _secrets(self, draft: Draft) -> tuple[Secret, ...]:
+    def _secrets(self, draft: Draft, store: Store) -> tuple[Secret, ...]:
         entry = draft.written.get(WEBHOOK_SECRETS.name)
-        if entry is None:
+        if entry is None and store.makes_secret:
+            name = draft.names[WEBHOOK_SECRETS.name]
+            self.findings.warnings.append(
+                f"{name} is not set, so every hook is refused: `shops connect {draft.slug}` tells it"
+            )
+        elif entry is None:
             self._require(draft, WEBHOOK_SECRETS)
         if entry is None or not entry.text:
             return ()

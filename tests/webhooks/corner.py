@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from integrations import discovery
@@ -41,6 +42,7 @@ class Corner:
         self.tokens: list[str] = []
         self.office = ""
         self.forgotten = False
+        self.makes_secret = ""
         self.details: dict[int, str] = {}
         self.between_pages: Callable[[], None] = lambda: None
         self._made = 0
@@ -97,9 +99,12 @@ class CornerAccess(Access):
     def subscribe(self, topic: str, url: str) -> Subscription:
         self.corner.call(f"subscribe {topic}", self.token)
         there = [one for one in self.corner.subscriptions if (one.topic, one.url) == (topic, url)]
+        if there and there[0].active:
+            return there[0]
         for one in there:
             self.corner.subscriptions.remove(one)
-        return self.corner.made(topic, url)
+        made = self.corner.made(topic, url)
+        return msgspec.structs.replace(made, secret=Secret(self.corner.makes_secret))
 
     def unsubscribe(self, subscription: Subscription) -> None:
         self.corner.call(f"unsubscribe {subscription.topic}", self.token)
@@ -134,7 +139,13 @@ class CornerStore(Store):
     slug = "corner"
     label = "Corner shop"
     topics = TOPICS
-    settings = (Setting("api_key", "The key of its API", secret=True),)
+    settings = (
+        Setting("api_key", "The key of its API", secret=True),
+        Setting("floor", "On which floor it is", pattern="[0-9]+"),
+    )
+
+    def supported_until(self, api_version: str) -> int | None:
+        return int(api_version) if api_version else None
 
     def __init__(self, corner: Corner) -> None:
         self.corner = corner
