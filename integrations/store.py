@@ -21,6 +21,7 @@ from integrations.destination import Request, Response, Token
 from integrations.event import Event
 from integrations.hook import Hook
 from integrations.money import NotMoney
+from integrations.privacy import Wish
 from integrations.setting import Secret, Setting, Value
 from integrations.untrusted import NotJson, load_json
 
@@ -128,6 +129,15 @@ class Store(ABC):
         """
         return ()
 
+    def meant(self, hook: Hook, shops: Sequence[Shop]) -> Shop | None:  # noqa: ARG002
+        """Which of these shops a verified hook is from, if its store sends those of several to one address;
+        None if it does not say, or names another one."""
+        return shops[0] if len(shops) == 1 else None
+
+    def wish(self, hook: Hook, body: dict[str, Any]) -> Wish:
+        """What a hook asks for that `map` refused as a `privacy.REASON`. Raises `Malformed`."""
+        raise NotImplementedError(f"{self.slug} tells of no privacy requests")
+
     def complete(self, hook: Hook, response: Response, shop: Shop) -> Event:
         """The event of a hook that was `Incomplete`, from the answer to its request."""
         raise NotImplementedError(f"{self.slug} raises no Incomplete")
@@ -169,6 +179,19 @@ class Store(ABC):
             return _heard(self.map(hook, body, shop), hook)
         except (NotJson, NotMoney) as error:
             raise Malformed(str(error)) from error
+
+    def read_wish(self, hook: Hook) -> Wish:
+        """What somebody asks for, of a shop that knows them. Raises `Malformed`."""
+        try:
+            body = load_json(hook.body)
+        except NotJson as error:
+            raise Malformed(str(error), alarm=True) from error
+        if not isinstance(body, dict):
+            raise Malformed("the body is not a JSON object", alarm=True)
+        wish = self.wish(hook, body)
+        if not wish:
+            raise Malformed("the request names nobody", alarm=True)
+        return wish
 
     def read_refunds(self, hook: Hook, shop: Shop) -> tuple[Event, ...]:
         """The refunds that a verified hook tells of, if the shop wants them. Raises `Malformed`."""

@@ -90,6 +90,15 @@ class Database:
             with self.read() as db:
                 _follow(lambda: db.exec_driver_sql(_PRESENT).scalar_one())
 
+    def wipe(self) -> bool:
+        """Has what was overwritten leave SQLite's files, too; False if somebody reads it yet. PostgreSQL
+        keeps old versions of rows until its own vacuum."""
+        if not self.is_sqlite:
+            return True
+        with self.engine.connect() as connection:
+            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+        return not busy
+
     def insert(self, table: Table) -> Any:
         """An INSERT that knows ON CONFLICT, in the database's own dialect."""
         builder: Insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)

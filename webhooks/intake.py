@@ -54,12 +54,12 @@ def receive(store: str, shop: str | None = None) -> Response:
     """One hook. Answers: 200 kept, 401 not signed, 404 unknown, 413 too large, 503 not now."""
     relay: Relay = current_app.extensions["relay"]
     try:
-        adapter, found = _find(relay, store, shop)
+        adapter, candidates = _find(relay, store, shop)
         body = _read(relay.settings.max_body_bytes)
         hook = Hook({name.lower(): value for name, value in request.headers}, body, int(time.time()))
         if adapter.is_ping(hook):
             return _answer(200, "pong")
-        _verify(adapter, hook, found)
+        found = _verified(adapter, hook, candidates)
         recorded = _record(relay, adapter, found, hook)
     except Refusal as refusal:
         return _answer(refusal.status, refusal.sentence)
@@ -68,14 +68,16 @@ def receive(store: str, shop: str | None = None) -> Response:
     return _answer(200, "ok")
 
 
-def _find(relay: Relay, store: str, slug: str | None) -> tuple[Store, Shop]:
+def _find(relay: Relay, store: str, slug: str | None) -> tuple[Store, list[Shop]]:
+    """The shop of the address; all of the store's if it names none."""
     adapter = discovery.stores().get(store)
     if adapter is None:
         raise Refusal(404, "there is no such store")
-    found = relay.settings.shop(store, slug)
-    if found is not None:
+    of_store = [shop for shop in relay.settings.shops if shop.store == store]
+    found = [shop for shop in of_store if slug in {None, shop.slug}]
+    if found:
         return adapter, found
-    if any(shop.store == store for shop in relay.settings.shops):
+    if of_store:
         raise Refusal(404, "there is no such shop")
     reporting.alert("secret_missing", "Hooks arrive for a store without a webhook secret", store=store)
     raise Refusal(503, "this store has no webhook secret yet")
@@ -109,14 +111,27 @@ def _too_large(size: int) -> None:
     raise Refusal(413, "the body is too large")
 
 
-def _verify(adapter: Store, hook: Hook, shop: Shop) -> None:
+def _verified(adapter: Store, hook: Hook, shops: list[Shop]) -> Shop:
+    """The shop whose secret signed it. Where several share an address the store must say which one."""
+    signed = [shop for shop in shops if _has_signed(adapter, hook, shop)]
+    if not signed:
+        slug = shops[0].slug if len(shops) == 1 else ""
+        log.warning("a hook was not signed with any configured secret", store=adapter.slug, shop=slug)
+        raise Refusal(401, "the signature does not match")
+    found = signed[0] if len(shops) == 1 else adapter.meant(hook, signed)
+    if found is None:
+        raise Refusal(404, "there is no such shop")
+    return found
+
+
+def _has_signed(adapter: Store, hook: Hook, shop: Shop) -> bool:
     try:
         index = adapter.verify(hook, shop.secrets)
-    except Unverified as error:
-        log.warning("a hook was not signed with any configured secret", store=shop.store, shop=shop.slug)
-        raise Refusal(401, "the signature does not match") from error
+    except Unverified:
+        return False
     if index > 0:
         log.debug("an older secret signed", shop=shop.slug, secret_index=index)
+    return True
 
 
 def _record(relay: Relay, adapter: Store, shop: Shop, hook: Hook) -> Recorded:

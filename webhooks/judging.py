@@ -10,6 +10,7 @@ from webhooks.leases import Claimed
 from webhooks.parcels import Parcel
 from webhooks.relay import Relay
 from webhooks.tokens import Answer
+from webhooks.tombstones import ERASED
 from webhooks.vault import Sealed
 
 
@@ -18,7 +19,7 @@ def before(relay: Relay, account: Account, one: Claimed, now: int) -> Delivery |
     adapter = relay.destination(account)
     verdict = retries.too_late(one, now, adapter.dedup_seconds * 1_000)
     if verdict is not None or one.sealed is None:
-        return verdict or Outcome("refused", "forgotten", "its personal data was erased", spent=False)
+        return verdict or _gone(one)
     try:
         event = events.decode(relay.vault.open(one.sealed))
         shop = relay.settings.shop(event.store, event.shop)
@@ -28,6 +29,12 @@ def before(relay: Relay, account: Account, one: Claimed, now: int) -> Delivery |
         return Outcome("broken", "sealed", str(error), spent=False)
     except Exception as error:  # noqa: BLE001 - our bug must not stop the others in the batch
         return broken("judging an event failed", account, one, error)
+
+
+def _gone(one: Claimed) -> Outcome:
+    if one.is_erased:
+        return Outcome("suppressed", ERASED, spent=False)
+    return Outcome("refused", "forgotten", "its personal data was erased", spent=False)
 
 
 def after(relay: Relay, parcel: Parcel, answer: Answer) -> list[tuple[Claimed, Outcome]]:

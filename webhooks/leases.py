@@ -43,6 +43,7 @@ class Claimed(msgspec.Struct, frozen=True):
     order_id: str
     shop: str
     sealed: bytes | None
+    is_erased: bool = False
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -125,7 +126,7 @@ class Leases:
     def _events_of(self, db: Connection, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
         rows = db.execute(_EVENTS, {"ids": sorted(set(ids))}).mappings()
         return {
-            row["id"]: {"order_id": row["order_id"], "shop": row["shop"], "sealed": row["sealed"]}
+            row["id"]: {name: row[name] for name in ("order_id", "shop", "sealed", "is_erased")}
             for row in rows
         }
 
@@ -245,9 +246,13 @@ def _lease(which: ColumnElement[bool]) -> Update:
 
 _LEASE = {False: _lease(~CRASHED), True: _lease(CRASHED)}
 
-_EVENTS = select(events.c.id, events.c.order_id, events.c.shop, events.c.sealed).where(
-    events.c.id.in_(bindparam("ids", expanding=True))
-)
+_EVENTS = select(
+    events.c.id,
+    events.c.order_id,
+    events.c.shop,
+    events.c.sealed,
+    events.c.erased_at.is_not(None).label("is_erased"),
+).where(events.c.id.in_(bindparam("ids", expanding=True)))
 
 _OURS = and_(
     deliveries.c.id.in_(bindparam("ids", expanding=True)),

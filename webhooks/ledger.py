@@ -9,13 +9,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, func, insert, select, update
 
 from integrations.event import Event
 from integrations.store import Verdict
 from webhooks.database import Database
-from webhooks.schema import INCOMPLETE, UNDONE, deliveries, events, hooks
+from webhooks.schema import INCOMPLETE, UNDONE, deliveries, events, hooks, wishes
 from webhooks.together import Together
+from webhooks.tombstones import ERASED, NO_TRACES, Traces, covers
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,11 +27,12 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
     topic: str
     received_at: int
-    sealed: bytes
+    sealed: bytes | None
     verdict: Verdict
     reason: str = ""
     order_id: str = ""
     due_at: int | None = None
+    marks: str | None = None
 
 
 class NewDelivery(msgspec.Struct, frozen=True):
@@ -50,6 +52,14 @@ class NewEvent(msgspec.Struct, frozen=True):
     shares: Sequence[NewDelivery] = ()
 
 
+class NewWish(msgspec.Struct, frozen=True):
+    """A privacy request that a hook brings, sealed; ``shop`` is the one that it is about."""
+
+    shop: str
+    action: str
+    sealed: bytes
+
+
 class Known(msgspec.Struct, frozen=True):
     """An event that stands in the ledger. ``sealed`` is None once it was forgotten."""
 
@@ -58,12 +68,13 @@ class Known(msgspec.Struct, frozen=True):
 
 class Recorded(msgspec.Struct, frozen=True):
     """What was committed. ``is_new``: the event had not been known before; ``new_refunds``: how many of the
-    refunds had not."""
+    refunds had not; ``is_erased``: it is a copy of what was erased, of which nothing was kept."""
 
     hook: int
     event: int | None
     is_new: bool
     new_refunds: int = 0
+    is_erased: bool = False
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -73,6 +84,8 @@ class _Told(msgspec.Struct, frozen=True):
     new: NewEvent | None
     refunds: Sequence[NewEvent]
     source: str
+    traces: Traces
+    wish: NewWish | None
 
     def order(self) -> tuple[str, str, bytes]:
         """By the event, then by the hook: hooks of the same bytes tell of the same event."""
@@ -99,29 +112,42 @@ class Ledger:
         refunds: Sequence[NewEvent] = (),
         *,
         source: str = "webhook",
+        traces: Traces = NO_TRACES,
+        wish: NewWish | None = None,
     ) -> Recorded:
         """Writes the hook, and the event with its deliveries if no hook told of it before, and so each of the
-        refunds: all or nothing."""
-        told = _Told(arrival, new, refunds, source)
+        refunds: all or nothing. Of a copy of what was erased only that it came."""
+        told = _Told(arrival, new, refunds, source, traces, wish)
         if refunds:  # they are locked last, so such a hook does not fit into the order of the others
             with self.database.write() as db:
                 return self._record(db, told)
         return self._together(told)
 
     def _record(self, db: Connection, told: "_Told") -> Recorded:
+        if covers(db, told.traces):
+            hook = self._record_hook(db, _erased(told), None, is_new=False)
+            return Recorded(hook, None, False, is_erased=True)
         arrival, new = told.arrival, told.new
         known, is_new = None, False
         if new is not None:
             known, is_new = self._record_event(db, arrival.received_at, new, told.source)
-        hook = self._record_hook(db, arrival, known, is_new)
+        hook = self._record_hook(db, arrival, known, is_new=is_new, wish=told.wish)
         count = self._record_refunds(db, arrival.received_at, told.refunds, told.source)
         return Recorded(hook, known, is_new, count)
 
     def record_of_hook(
-        self, hook: int, received_at: int, new: NewEvent, refunds: Sequence[NewEvent] = ()
+        self,
+        hook: int,
+        received_at: int,
+        new: NewEvent,
+        refunds: Sequence[NewEvent] = (),
+        traces: Traces = NO_TRACES,
     ) -> Recorded:
         """Writes what a hook tells that stands in the ledger already, and the hook's new verdict."""
         with self.database.write() as db:
+            if covers(db, traces):
+                self._empty_hook(db, hook, traces)
+                return Recorded(hook, None, False, is_erased=True)
             known, is_new = self._record_event(db, received_at, new, "webhook")
             count = self._record_refunds(db, received_at, refunds, "webhook")
             verdict, order_id = "event" if is_new else "duplicate", new.event.order_id
@@ -129,8 +155,22 @@ class Ledger:
                 update(hooks)
                 .where(hooks.c.id == hook)
                 .values(verdict=verdict, reason="", order_id=order_id, event=known, due_at=None)
+                .values(marks=traces.marks or None)
             )
         return Recorded(hook, known, is_new, count)
+
+    def empty_hook(self, hook: int, traces: Traces) -> bool:
+        """Empties a hook that stands in the ledger and tells of what was erased; False if it does not."""
+        with self.database.write() as db:
+            if not covers(db, traces):
+                return False
+            self._empty_hook(db, hook, traces)
+        return True
+
+    def _empty_hook(self, db: Connection, hook: int, traces: Traces) -> None:
+        values = {"verdict": "not_an_event", "reason": ERASED, "due_at": None}
+        empty = {"sealed": None, "marks": None, "digest": traces.digest}
+        db.execute(update(hooks).where(hooks.c.id == hook).values(**values, **empty))
 
     def record_refunds(self, received_at: int, refunds: Sequence[NewEvent]) -> int:
         """Writes the refunds of a hook that stands in the ledger already; returns how many were new."""
@@ -194,14 +234,25 @@ class Ledger:
         if rows:
             db.execute(self._new_delivery, rows)
 
-    def _record_hook(self, db: Connection, arrival: Arrival, event: int | None, is_new: bool) -> int:
+    def _record_hook(
+        self,
+        db: Connection,
+        arrival: Arrival,
+        event: int | None,
+        *,
+        is_new: bool,
+        wish: NewWish | None = None,
+    ) -> int:
         row = msgspec.structs.asdict(arrival) | {
             "event": event,
             "verdict": "duplicate" if arrival.verdict == "event" and not is_new else arrival.verdict,
             "last_received_at": arrival.received_at,
         }
-        hook: int = db.execute(self._new_hook[is_new], row).scalar_one()
-        return hook
+        hook, repeats = db.execute(self._new_hook[is_new], row).one()
+        if wish is not None and repeats == 0:
+            at, origin = arrival.received_at, arrival.topic
+            insert_wish(db, wish, store=arrival.store, origin=origin, at=at, hook=hook)
+        return int(hook)
 
     def _hook_statement(self, *, is_new: bool) -> Any:
         insert = self.database.insert(hooks)
@@ -212,7 +263,7 @@ class Ledger:
         if is_new:  # the same bytes were of no use before (a mapping that has been mended since)
             again |= {name: insert.excluded[name] for name in ("verdict", "reason", "order_id", "event")}
         statement = insert.on_conflict_do_update(index_elements=["digest"], set_=again)
-        return statement.returning(hooks.c.id)
+        return statement.returning(hooks.c.id, hooks.c.repeats)
 
     # --- hooks that name an order which must be fetched --------------------------------------------------
 
@@ -247,7 +298,7 @@ class Ledger:
 
     def expire(self, now: int, limit: int = 500) -> int:
         """Ends waiting deliveries that their destination would refuse by age; returns how many."""
-        too_old = select(deliveries.c.id).where(_WAITING, deliveries.c.batch.is_(None))
+        too_old = select(deliveries.c.id).where(WAITING, deliveries.c.batch.is_(None))
         some = too_old.where(deliveries.c.expires_at <= now).limit(limit).with_for_update(skip_locked=True)
         end = (
             update(deliveries)
@@ -259,31 +310,34 @@ class Ledger:
 
     def closing_soon(self, before: int) -> dict[str, int]:
         """How many waiting deliveries of each account become too old before that time."""
-        soon = and_(_WAITING, deliveries.c.expires_at <= before)
+        soon = and_(WAITING, deliveries.c.expires_at <= before)
         query = select(deliveries.c.account, func.count()).where(soon).group_by(deliveries.c.account)
         with self.database.read() as db:
             return {account: int(count) for account, count in db.execute(query)}
 
-    def forget(self, before: int, limit: int = 500) -> int:
-        """Blanks what is personal in finished events and hooks older than ``before``; facts stay."""
-        waits = select(deliveries.c.id).where(deliveries.c.event == events.c.id, _WAITING).exists()
-        old_events = (
-            select(events.c.id)
-            .where(events.c.received_at < before, events.c.sealed.is_not(None), ~waits)
-            .order_by(events.c.received_at)
-            .limit(limit)
-        )
-        old_hooks = (
-            select(hooks.c.id)
-            .where(hooks.c.received_at < before, hooks.c.sealed.is_not(None))
-            .where(hooks.c.verdict != "incomplete")
-            .order_by(hooks.c.received_at)
-            .limit(limit)
-        )
-        with self.database.write() as db:
-            blanked = db.execute(update(events).where(events.c.id.in_(old_events)).values(sealed=None))
-            emptied = db.execute(update(hooks).where(hooks.c.id.in_(old_hooks)).values(sealed=None))
-        return blanked.rowcount + emptied.rowcount
+
+def insert_wish(
+    db: Connection, wish: NewWish, *, store: str, origin: str, at: int, hook: int | None = None
+) -> int:
+    """Writes down what somebody asks for, due at once; returns its id."""
+    row = {"store": store, "origin": origin, "hook": hook, "received_at": at, "due_at": at, "state": "open"}
+    made = insert(wishes).values(**row, **msgspec.structs.asdict(wish)).returning(wishes.c.id)
+    number: int = db.execute(made).scalar_one()
+    return number
 
 
-_WAITING = and_(deliveries.c.state.in_(("due", "held")), UNDONE)
+def _erased(told: _Told) -> Arrival:
+    """What may be written down of a copy of what was erased: that it came, and of which order."""
+    return msgspec.structs.replace(
+        told.arrival,
+        verdict="not_an_event",
+        reason=ERASED,
+        sealed=None,
+        marks=None,
+        due_at=None,
+        digest=told.traces.digest,
+    )
+
+
+WAITING = and_(deliveries.c.state.in_(("due", "held")), UNDONE)
+"""Deliveries that will be sent yet, unless something comes between."""

@@ -40,9 +40,7 @@ class Marks:
     def sought(self, shop: str, people: Iterable[Identity]) -> list[str]:
         """What to look for: as `of_people`, under every key there has been."""
         named = list(people)
-        return sorted(
-            {_mark(key, shop, kind, written) for key in self._opened() for kind, written in named}
-        )
+        return sorted({_mark(key, shop, kind, written) for key in self._opened() for kind, written in named})
 
     def of_orders(self, shop: str, orders: Iterable[str]) -> list[str]:
         """The marks of orders, by any name of theirs, under every key there has been."""

@@ -10,16 +10,18 @@ from typing import Any
 
 import msgspec
 
-from integrations import discovery
+from integrations import discovery, privacy
 from integrations import event as events
 from integrations.event import Buyer, Event
 from integrations.hook import Hook
-from integrations.store import Incomplete, Malformed, NotAnEvent, Shop
+from integrations.privacy import Identity, Wish
+from integrations.store import Incomplete, Malformed, NotAnEvent, Shop, Store, Unverified
 from webhooks import reporting
 from webhooks.clock import SECOND
 from webhooks.discretion import Fact
-from webhooks.ledger import Arrival, NewDelivery, NewEvent, Recorded
+from webhooks.ledger import Arrival, NewDelivery, NewEvent, NewWish, Recorded, insert_wish
 from webhooks.relay import Relay
+from webhooks.tombstones import Traces
 from webhooks.vault import Sealed
 
 log = reporting.logger(__name__)
@@ -27,18 +29,24 @@ log = reporting.logger(__name__)
 
 class Judged(msgspec.Struct, frozen=True):
     """What a hook turned out to be: an arrival ready to be written, the event if it tells of one, and the
-    refunds that it tells of besides, as the store tells them."""
+    refunds that it tells of besides, as the store tells them. ``people`` are all whom it names; ``wish`` is
+    what somebody asks for, of that shop."""
 
     arrival: Arrival
     event: Event | None = None
     refunds: tuple[Event, ...] = ()
+    people: frozenset[Identity] = frozenset()
+    wish: Wish | None = None
+    wished_of: str = ""
 
 
 def judge(relay: Relay, shop: Shop, hook: Hook, received_at: int) -> Judged:
     """Reads a verified hook. Never raises for what it holds: our own mistakes are quarantined too."""
     judged = _judge(relay, shop, hook, received_at)
+    if judged.arrival.reason == privacy.REASON and judged.arrival.verdict == "not_an_event":
+        judged = _wish(relay, shop, hook, judged)
     refunds = _refunds(shop, hook, judged.arrival)
-    return msgspec.structs.replace(judged, refunds=refunds) if refunds else judged
+    return msgspec.structs.replace(judged, refunds=refunds, people=privacy.in_body(hook.body))
 
 
 def _judge(relay: Relay, shop: Shop, hook: Hook, received_at: int) -> Judged:
@@ -77,6 +85,38 @@ def _judge(relay: Relay, shop: Shop, hook: Hook, received_at: int) -> Judged:
     return Judged(msgspec.structs.replace(arrival, order_id=event.order_id), event)
 
 
+def _wish(relay: Relay, shop: Shop, hook: Hook, judged: Judged) -> Judged:
+    """What somebody asks for, and of which shop: those that share a secret may share an address, too."""
+    store = discovery.stores()[shop.store]
+    arrival = judged.arrival
+    facts: dict[str, Fact] = {"store": shop.store, "shop": shop.slug, "topic": arrival.topic}
+    try:
+        of = _shop_meant(relay, store, hook, shop).slug
+        return msgspec.structs.replace(judged, wish=store.read_wish(hook), wished_of=of)
+    except Malformed as no:
+        told = "A privacy request cannot be understood: act on it by `purchase-relay privacy`"
+        reporting.alert("privacy_unclear", told, error=None, **facts)
+        return _judged(arrival, verdict="quarantined", reason=no.reason)
+    except Exception as error:  # noqa: BLE001 - the hook is kept, so that it can be mapped again
+        reporting.alert("broken", "Reading a privacy request failed; it is kept", error=error, **facts)
+        return _judged(arrival, verdict="quarantined", reason=f"our mapping failed: {type(error).__name__}")
+
+
+def _shop_meant(relay: Relay, store: Store, hook: Hook, shop: Shop) -> Shop:
+    siblings = [one for one in relay.settings.shops if _signed_for(store, hook, one)]
+    found = store.meant(hook, siblings) or store.meant(hook, [shop])
+    if found is None:
+        raise Malformed("the request names a shop that the settings do not have", alarm=True)
+    return found
+
+
+def _signed_for(store: Store, hook: Hook, shop: Shop) -> bool:
+    try:
+        return shop.store == store.slug and store.verify(hook, shop.secrets) >= 0
+    except Unverified:
+        return False
+
+
 def _refunds(shop: Shop, hook: Hook, arrival: Arrival) -> tuple[Event, ...]:
     """The refunds that a hook tells of. One that cannot be read must not cost the hook its verdict."""
     facts: dict[str, Fact] = {"store": shop.store, "shop": shop.slug, "topic": arrival.topic}
@@ -94,7 +134,10 @@ def record(relay: Relay, shop: Shop, judged: Judged, *, source: str = "webhook")
     """Writes it down; when this returns, it is committed."""
     new = _new(relay, shop, judged.event) if judged.event else None
     refunds = _new_refunds(relay, shop, judged.refunds, judged.event)
-    return relay.ledger.record(judged.arrival, new, refunds, source=source)
+    traces = traces_of(relay, judged)
+    arrival = msgspec.structs.replace(judged.arrival, marks=traces.marks or None)
+    wish = _new_wish(relay, judged)
+    return relay.ledger.record(arrival, new, refunds, source=source, traces=traces, wish=wish)
 
 
 def record_event(
@@ -102,7 +145,10 @@ def record_event(
 ) -> Recorded:
     """Writes down the event of a hook that is in the ledger already, and the refunds that it tells of."""
     new_refunds = _new_refunds(relay, shop, refunds, event)
-    return relay.ledger.record_of_hook(row["id"], row["received_at"], _new(relay, shop, event), new_refunds)
+    people = privacy.in_body(relay.vault.open_hook(row["sealed"]).body)
+    traces = traces_of_row(relay, row, event, people)
+    new = _new(relay, shop, event)
+    return relay.ledger.record_of_hook(row["id"], row["received_at"], new, new_refunds, traces)
 
 
 def record_refunds(relay: Relay, shop: Shop, refunds: Sequence[Event], row: Mapping[str, Any]) -> int:
@@ -114,6 +160,52 @@ def record_refunds(relay: Relay, shop: Shop, refunds: Sequence[Event], row: Mapp
 
 def _new(relay: Relay, shop: Shop, event: Event) -> NewEvent:
     return NewEvent(event, relay.vault.seal(events.encode(event)), shares_of(relay, shop, event))
+
+
+# --- what was erased ---------------------------------------------------------------------------------------
+
+
+def traces_of(relay: Relay, judged: Judged) -> Traces:
+    """By what a hook is found when somebody wants to be forgotten, and known when it comes again."""
+    arrival, event = judged.arrival, judged.event
+    orders = {arrival.order_id, *((event.key, event.order_id) if event else ())}
+    orders |= {refund.order_id for refund in judged.refunds}
+    people = judged.people | (privacy.of_buyer(event.buyer) if event else frozenset())
+    return Traces(
+        marks=" ".join(relay.marks.of_people(arrival.shop, people)),
+        orders=tuple(relay.marks.of_orders(arrival.shop, orders)),
+        people=(*relay.marks.sought(arrival.shop, people), *relay.marks.of_shop(arrival.shop)),
+        ordered_at=event.event_time * SECOND if event else arrival.received_at,
+        digest=relay.marks.digest(arrival.digest),
+    )
+
+
+def traces_of_row(
+    relay: Relay, row: Mapping[str, Any], event: Event | None, people: frozenset[Identity]
+) -> Traces:
+    """The same of a hook that is in the ledger already."""
+    names = ("store", "shop", "topic", "received_at", "order_id", "verdict")
+    arrival = Arrival(**{name: row[name] for name in names}, digest=row["digest"], sealed=None)
+    traces = traces_of(relay, Judged(arrival, event, people=people))
+    # Beside it a copy may stand that came later.
+    own = b"%s hook %d" % (row["digest"], row["id"])
+    return msgspec.structs.replace(traces, digest=relay.marks.digest(own))
+
+
+def record_wish(relay: Relay, judged: Judged, row: Mapping[str, Any]) -> None:
+    """Writes down what a hook asks for that is in the ledger already, and was of no use before."""
+    new = _new_wish(relay, judged)
+    if new is not None and row["verdict"] == "quarantined":
+        with relay.database.write() as db:
+            at, origin = row["received_at"], row["topic"]
+            insert_wish(db, new, store=row["store"], origin=origin, at=at, hook=row["id"])
+
+
+def _new_wish(relay: Relay, judged: Judged) -> NewWish | None:
+    wish = judged.wish
+    if wish is None:
+        return None
+    return NewWish(judged.wished_of, wish.action, relay.vault.seal(msgspec.msgpack.encode(wish)))
 
 
 # --- refunds -----------------------------------------------------------------------------------------------

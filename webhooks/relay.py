@@ -12,6 +12,7 @@ from webhooks.holds import Holds
 from webhooks.jobs import Wake
 from webhooks.leases import Leases
 from webhooks.ledger import Ledger
+from webhooks.marks import Marks
 from webhooks.settings import Settings
 from webhooks.twins import Twins
 from webhooks.vault import Vault
@@ -28,6 +29,7 @@ class Relay:
         self.leases = Leases(self.database)
         self.holds = Holds(self.database)
         self.alerts = Alerts(self.database)
+        self.marks = Marks(self.database, self.vault)
         self.twins = Twins(self.database)
         self.redis_url: str = settings.redis_url or embedded.redis_url(settings.data_dir)
         self.wake = Wake(self.redis_url)

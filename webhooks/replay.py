@@ -16,6 +16,7 @@ from webhooks.clock import SECOND, now_ms, rfc3339
 from webhooks.questions import STATES, of_order, told_by
 from webhooks.relay import Relay
 from webhooks.schema import UNDONE, deliveries, events
+from webhooks.tombstones import ERASED
 
 CHOSEN_BY_DEFAULT = ("due", "refused", "broken")
 """What has not arrived and may still: `due` skips its pause. What is held waits for `release`; expired and
@@ -165,6 +166,7 @@ def _fate(question: Question, now: int) -> Case[str]:
     return case(
         (deliveries.c.state.not_in(question.chosen_states), deliveries.c.state),
         (deliveries.c.batch.is_not(None), "in_flight"),
+        (events.c.erased_at.is_not(None), ERASED),
         (events.c.sealed.is_(None), "forgotten"),
         (deliveries.c.expires_at <= now, "too_old"),
         (doubtful & literal(not question.by_name), "may_have_been_counted"),

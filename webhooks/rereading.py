@@ -14,6 +14,7 @@ from webhooks.questions import PAGE
 from webhooks.recording import Judged
 from webhooks.relay import Relay
 from webhooks.schema import hooks
+from webhooks.tombstones import ERASED
 from webhooks.vault import Sealed
 
 ASIDE = ("quarantined", "not_an_event")
@@ -131,10 +132,17 @@ def _write(relay: Relay, row: RowMapping, judged: Judged) -> Reread:
     shop = relay.settings.shop(row["store"], row["shop"])
     if judged.event is not None and shop is not None:
         recorded = recording.record_event(relay, shop, judged.event, dict(row), judged.refunds)
+        if recorded.is_erased:
+            return Reread(row["id"], "not_an_event", ERASED, judged.event.order_id)
         verdict: Verdict = "event" if recorded.is_new else "duplicate"
         is_new = recorded.is_new or recorded.new_refunds > 0
         return Reread(row["id"], verdict, "", judged.event.order_id, is_new)
+    traces = recording.traces_of_row(relay, dict(row), None, judged.people)
+    if relay.ledger.empty_hook(row["id"], traces):
+        return Reread(row["id"], "not_an_event", ERASED, row["order_id"])
     refunds = recording.record_refunds(relay, shop, judged.refunds, dict(row)) if shop is not None else 0
+    if judged.wish is not None:
+        recording.record_wish(relay, judged, dict(row))
     new = judged.arrival
     order_id = new.order_id or row["order_id"]
     values = {"verdict": new.verdict, "reason": new.reason, "due_at": new.due_at}

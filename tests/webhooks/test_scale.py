@@ -69,7 +69,7 @@ def listening(relay: Relay) -> Iterator[Asked]:
         event.remove(relay.database.engine, "before_cursor_execute", hear)
 
 
-_PARTIAL = "due|crashed|undone|unconfirmed|ambiguous|incomplete|quarantined|kept"
+_PARTIAL = "due|crashed|undone|unconfirmed|ambiguous|incomplete|quarantined|kept|erased"
 _WHOLE = re.compile(
     rf"^SCAN (?:deliveries|events|hooks|attempts)(?! USING (?:COVERING )?INDEX ix_\w+_(?:{_PARTIAL}))"
     r"|Seq Scan on (?:deliveries|events|hooks|attempts)",

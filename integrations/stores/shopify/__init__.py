@@ -16,11 +16,13 @@ from integrations.destination import Request, Response, Token
 from integrations.event import Event
 from integrations.hook import Hook
 from integrations.money import NotMoney
+from integrations.privacy import REASON, Wish
 from integrations.setting import Secret, Setting
 from integrations.store import Malformed, NotAnEvent, Shop, Store, Unverified
 from integrations.stores.shopify import grant, order, refund
+from integrations.stores.shopify import privacy as duties
 from integrations.stores.shopify.access import ShopifyAccess
-from integrations.untrusted import first, record, text
+from integrations.untrusted import NotJson, first, load_json, record, text
 
 # What these carry is an Order. The header is not signed, so an order without it is read all the same.
 _ORDER_TOPICS = frozenset({"", "orders/create", "orders/paid", "orders/updated"})
@@ -34,9 +36,9 @@ _NO_SALE = {
     "order_transactions": ("transaction", "the order itself tells of its payment"),
     "checkouts": ("checkout", "a checkout is not yet an order"),
     "app/uninstalled": ("app_uninstalled", "the app was removed from the shop"),
-    "customers/data_request": ("privacy_request", "a customer asks for their data"),
-    "customers/redact": ("privacy_request", "a customer's data must be erased"),
-    "shop/redact": ("privacy_request", "the shop's data must be erased"),
+    "customers/data_request": (REASON, "a customer asks for their data"),
+    "customers/redact": (REASON, "a customer's data must be erased"),
+    "shop/redact": (REASON, "the shop's data must be erased"),
     "customers": ("customer", "a customer record is no sale"),
 }
 _UNKNOWN = ("unknown_topic", "the topic tells of no order")
@@ -158,6 +160,14 @@ class Shopify(Store):
         _check_shop(hook, shop, order_id)
         return refund.refunds(body, shop, order_id, refund_id)
 
+    def meant(self, hook: Hook, shops: Sequence[Shop]) -> Shop | None:
+        """See `Store.meant`. Privacy topics of all shops of an app come to one address, and may lack the
+        header; what the body says is signed."""
+        return duties.meant(_signed_domain(hook) or _domain(hook), shops)
+
+    def wish(self, hook: Hook, body: dict[str, Any]) -> Wish:
+        return duties.wish(self.topic(hook), body)
+
     def supported_until(self, api_version: str) -> int | None:
         """A quarter's version is supported for a year, at least (shopify.dev, "API versioning")."""
         found = re.fullmatch(r"(20[0-9]{2})-(01|04|07|10)", api_version)
@@ -183,6 +193,17 @@ def _header(hook: Hook, name: str) -> str:
     return hook.header(f"x-shopify-{name}") or hook.header(f"shopify-{name}")
 
 
+def _domain(hook: Hook) -> str:
+    return _header(hook, "shop-domain").strip().lower()
+
+
+def _signed_domain(hook: Hook) -> str:
+    try:
+        return text(record(load_json(hook.body)).get("shop_domain"), 100).lower()
+    except NotJson:
+        return ""
+
+
 def _no_sale(topic: str, body: dict[str, Any]) -> NotAnEvent:
     family = topic.partition("/")[0]
     reason, detail = _NO_SALE.get(topic) or _NO_SALE.get(family, _UNKNOWN)
@@ -193,6 +214,6 @@ def _no_sale(topic: str, body: dict[str, Any]) -> NotAnEvent:
 
 def _check_shop(hook: Hook, shop: Shop, order_id: str) -> None:
     # Shops that share one app share its secret, so the signature cannot tell them apart.
-    domain, named = shop.options["domain"], _header(hook, "shop-domain").strip().lower()
+    domain, named = shop.options["domain"], _domain(hook)
     if domain and named and named != domain:
         raise Malformed("the hook names another shop than the configured domain", order_id=order_id)

@@ -105,6 +105,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("shop", "event_name", "key", name="uq_events_shop_event_name_key"),
     )
     op.create_index("ix_events_received_at", "events", ["received_at"], unique=False)
+    op.create_index(
+        "ix_events_erased", "events", ["erased_at"], unique=False, **_partial("erased_at IS NOT NULL")
+    )
     op.create_index("ix_events_shop_received_at", "events", ["shop", "received_at"], unique=False)
     op.create_index(
         "ix_events_kept", "events", ["received_at"], unique=False, **_partial("sealed IS NOT NULL")
