@@ -19,7 +19,7 @@ from webhooks.sandbox.shop import Registered, Shop
 from webhooks.sandbox.wire import serving, stand_in
 from webhooks.transport import Transport
 
-SECONDS = 1.0
+SECONDS = 3.0
 """The deadline of a call. A machine under load takes its time over an answer, too."""
 
 STORES = [store for store in stores().values() if type(store).access is not Store.access]

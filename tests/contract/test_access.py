@@ -21,7 +21,7 @@ from integrations.hook import Hook
 from integrations.setting import Secret
 from integrations.store import Store
 from tests.contract.samples import NOW
-from tests.contract.shops import SECONDS, STORES, Bench, bench_of, failure, without
+from tests.contract.shops import STORES, Bench, bench_of, failure, without
 from tests.waiting import until as wait_until
 from webhooks.sandbox.standin import Step
 
@@ -354,7 +354,7 @@ def test_an_end_that_fails_is_told(bench: Bench) -> None:
 
 def test_a_slow_answer_is_not_waited_for(bench: Bench) -> None:
     access = bench.open(seconds=0.3)
-    bench.shop.script([Step(delay=SECONDS, times=None)])
+    bench.shop.script([Step(delay=1.0, times=None)])
     assert isinstance(failure(lambda: access.pull(NOW - HOUR, NOW)), Away)
 
 
@@ -424,7 +424,7 @@ class Reference:
 
 
 @every_store
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(history=histories, busy=st.integers(0, 70))
 def test_none_is_missed_and_none_doubled(
     store: Store,
