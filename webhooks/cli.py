@@ -7,6 +7,7 @@ import click
 from webhooks import reporting
 from webhooks.commands import acting, destinations, looking, processes, reconcile, shops, upkeep
 from webhooks.commands.frame import EXIT_CODES, Root
+from webhooks.commands.privacy import privacy_group
 
 
 @click.group(cls=Root, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,6 +27,6 @@ for command in (
     *(acting.send_again, acting.release),
     *(shops.shops, reconcile.reconcile),
     *(destinations.destinations, destinations.events),
-    *(upkeep.db, upkeep.settings_group, upkeep.vault, upkeep.retention),
+    *(upkeep.db, upkeep.settings_group, upkeep.vault, upkeep.retention, privacy_group),
 ):
     main.add_command(command)

@@ -1,7 +1,8 @@
 """A copy of what is kept about somebody: a file of JSON for the shop's owner, readable by nobody else."""
 
 import os
-from collections.abc import Collection
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,7 +18,9 @@ from webhooks.relay import Relay
 from webhooks.schema import deliveries, events, hooks
 from webhooks.vault import Sealed
 
-_NAME = "request-{number}.json"
+_DRAFT_SECONDS = 600
+
+_NAME = "request-{number}-{version}.json"
 
 
 def folder(relay: Relay) -> Path:
@@ -25,25 +28,31 @@ def folder(relay: Relay) -> Path:
     return relay.settings.data_dir / "privacy"
 
 
-def path(relay: Relay, number: int) -> Path:
-    """The file of a wish."""
-    return folder(relay) / _NAME.format(number=number)
+def path(relay: Relay, number: int, version: int) -> Path:
+    """The file of a wish. One that is made anew has another name, so that nobody keeps the old one."""
+    return folder(relay) / _NAME.format(number=number, version=version)
 
 
-def write(relay: Relay, number: int, shop: str, found: Found) -> Path:
-    """Writes the file, whole or not at all."""
+def write(relay: Relay, number: int, version: int, shop: str, found: Found) -> Path:
+    """Writes the file of a wish."""
     folder(relay).mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = folder(relay) / f".{uuid4().hex}"
+    return write_to(path(relay, number, version), document(relay, shop, found))
+
+
+def write_to(target: Path, content: bytes) -> Path:
+    """Writes a file that only its owner can read, whole or not at all."""
+    draft = target.with_name(f".{uuid4().hex}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(document(relay, shop, found))
-    return draft.rename(path(relay, number))
+        file.write(content)
+    return draft.rename(target)
 
 
-def remove_others(relay: Relay, waiting: Collection[int]) -> None:
-    """Removes what nobody waits for any more, and drafts that were cut off."""
-    kept = {_NAME.format(number=number) for number in waiting}
-    for file in folder(relay).glob("*") if folder(relay).is_dir() else ():
-        if file.name not in kept:
+def remove_others(relay: Relay, wanted: Iterable[tuple[int, int]]) -> None:
+    """Removes every file but those of these wishes, and drafts that were cut off."""
+    kept = {_NAME.format(number=number, version=version) for number, version in wanted}
+    for file in folder(relay).iterdir() if folder(relay).is_dir() else ():
+        is_fresh = file.name.startswith(".") and time.time() - file.stat().st_mtime < _DRAFT_SECONDS
+        if file.name not in kept and not is_fresh:
             file.unlink(missing_ok=True)
 
 

@@ -98,7 +98,7 @@ def work_due(relay: Relay, stopping: threading.Event) -> int:
             _look(relay, row, stopping)
         except Sealed as error:
             reporting.alert("broken", "A privacy request cannot be opened", error=error, shop=row["shop"])
-    copying.remove_others(relay, _waiting_files(relay))
+    copying.remove_others(relay, _wanted_files(relay))
     return count
 
 
@@ -106,6 +106,16 @@ def work(relay: Relay, number: int) -> Done | None:
     """Looks at one wish now; None if it is done already."""
     row = _take_due(relay, number)
     return None if row is None else _look(relay, row, threading.Event())
+
+
+def waiting(relay: Relay, number: int) -> tuple[str, Wish] | None:
+    """The shop and the wish of a copy that waits for its reader; None if there is none."""
+    which = and_(wishes.c.id == number, wishes.c.state == "waiting")
+    with relay.database.read() as db:
+        row = db.execute(select(wishes.c.shop, wishes.c.sealed).where(which)).first()
+    if row is None:
+        return None
+    return row.shop, msgspec.msgpack.decode(relay.vault.open(row.sealed), type=Wish)
 
 
 def handed_over(relay: Relay, number: int) -> bool:
@@ -154,7 +164,7 @@ def _look(relay: Relay, row: Mapping[Any, Any], stopping: threading.Event) -> Do
 
 def _copy(relay: Relay, row: Mapping[Any, Any], wish: Wish) -> Done:
     found = erasure.find(relay, row["shop"], wish)
-    file = copying.write(relay, row["id"], row["shop"], found)
+    file = copying.write(relay, row["id"], row["passes"], row["shop"], found)
     count = len(found.events) + len(found.hooks)
     values = {"state": "waiting", "due_at": now_ms() + KEEP_COPY, "orders": len(found.orders)}
     values |= {"records": count}
@@ -233,15 +243,18 @@ def _another_look(relay: Relay) -> int:
 
 def _withdraw_copies(relay: Relay, shop: str) -> None:
     """Copies that wait are made anew after an erasure: what was taken away must not stand in them."""
-    again = and_(wishes.c.shop == shop, wishes.c.state == "waiting")
+    waiting = and_(wishes.c.shop == shop, wishes.c.state == "waiting")
+    again = {"state": "open", "due_at": now_ms(), "passes": wishes.c.passes + 1}
     with relay.database.write() as db:
-        db.execute(update(wishes).where(again).values(state="open", due_at=now_ms()))
-    copying.remove_others(relay, _waiting_files(relay))
+        db.execute(update(wishes).where(waiting).values(again))
+    copying.remove_others(relay, _wanted_files(relay))
 
 
-def _waiting_files(relay: Relay) -> set[int]:
+def _wanted_files(relay: Relay) -> list[tuple[int, int]]:
+    """Of wishes that are worked at, too: the file is there before the ledger says so."""
+    copies = and_(wishes.c.action == "export", wishes.c.due_at.is_not(None))
     with relay.database.read() as db:
-        return set(db.execute(select(wishes.c.id).where(wishes.c.state == "waiting")).scalars())
+        return [tuple(row) for row in db.execute(select(wishes.c.id, wishes.c.passes).where(copies))]
 
 
 def _tell_of_copies(relay: Relay, shop: str) -> None:

@@ -381,7 +381,7 @@ def test_a_copy_waits_for_the_shops_owner(
     post(asked("customers/data_request"), "customers/data_request")
     told = work(relay)
     assert told.state == "waiting"
-    file = copying.path(relay, told.id)
+    file = copying.path(relay, told.id, told.passes)
     assert file.stat().st_mode & 0o777 == 0o600
     copy = json.loads(file.read_text())
     assert copy["orders"] == [str(order["id"])]
@@ -405,13 +405,14 @@ def test_a_copy_that_nobody_fetches_is_removed(relay: Relay, post: Post, order: 
         db.execute(update(wishes).values(due_at=0))
     privacy.work_due(relay, threading.Event())
     assert privacy.listed(relay)[0].state == "done"
-    assert not copying.path(relay, told.id).exists()
+    assert not copying.path(relay, told.id, told.passes).exists()
 
 
 def test_what_was_erased_stands_in_no_copy(relay: Relay, post: Post, order: Any) -> None:
     post(order)
     post(asked("customers/data_request"), "customers/data_request")
-    file = copying.path(relay, work(relay).id)
+    told = work(relay)
+    file = copying.path(relay, told.id, told.passes)
     assert EMAIL in file.read_text()
     command(relay, email=EMAIL)
     work(relay)
