@@ -5,7 +5,7 @@ from threading import BoundedSemaphore
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from webhooks import health, intake, reporting, settings
+from webhooks import collect, health, intake, reporting, settings
 from webhooks.relay import Relay
 
 log = reporting.logger(__name__)
@@ -35,6 +35,8 @@ def create_app(configured: settings.Settings | None = None) -> Flask:
     app.extensions["relay"] = Relay(configured, patience=PATIENCE, connections=CONNECTIONS)
     app.extensions["patient"] = BoundedSemaphore(max(1, configured.web_threads // intake.PATIENT_SHARE))
     app.register_blueprint(intake.blueprint)
+    app.extensions["beacon_limits"] = collect.Limits()
+    app.register_blueprint(collect.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_error_handler(HTTPException, _plain)
     app.register_error_handler(Exception, _our_fault)

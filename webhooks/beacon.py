@@ -22,7 +22,7 @@ MAX_BYTES = 8 * 1024
 
 _Name = Annotated[str, msgspec.Meta(max_length=255)]
 _Slug = Annotated[str, msgspec.Meta(max_length=60)]
-_Number = Annotated[int, msgspec.Meta(ge=-(2**63), lt=2**63)]
+_Number = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a browser counts exactly
 
 Id = _Name | _Number | float | bool | None
 """An event id as a pixel was really given it: which kind of value it was is what the audit asks."""

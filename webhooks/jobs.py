@@ -6,6 +6,7 @@ that a queue which loses, repeats, delays or reorders it does no harm. There is 
 """
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -103,6 +104,7 @@ class Wake:
         self._wanted = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._times: set[float] = set()  # when to ring besides, in monotonic seconds
         self.rests_until = 0.0
 
     def __call__(self) -> None:
@@ -110,6 +112,13 @@ class Wake:
         self._wanted.set()
         if self._thread is None or not self._thread.is_alive():
             self._start()
+
+    def later(self, seconds: float) -> None:
+        """Asks for a wake-up call then, for what is due then. If this process ends first, the sweep calls."""
+        moment = math.ceil((time.monotonic() + seconds) * 4) / 4  # orders of a quarter second share one
+        with self._lock:
+            self._times.add(moment)
+        self()
 
     def now(self, *, unless_flagged: bool = True) -> bool:
         """Rings now; False if a call is already on its way, or Redis did not take it."""
@@ -138,10 +147,17 @@ class Wake:
 
     def _run(self) -> None:
         while True:
-            self._wanted.wait()
+            self._wanted.wait(self._pause())
             self._wanted.clear()
             if time.monotonic() >= self.rests_until:
                 self.now()
+
+    def _pause(self) -> float | None:
+        """Seconds until the next time that was asked for, which is then done with; None if there is none."""
+        now = time.monotonic()
+        with self._lock:
+            self._times = {moment for moment in self._times if moment > now}
+            return min(self._times) - now if self._times else None
 
 
 def answered(redis_url: str) -> None:

@@ -17,6 +17,7 @@ from webhooks.database import Database
 from webhooks.schema import INCOMPLETE, UNDONE, deliveries, events, hooks, wishes
 from webhooks.together import Together
 from webhooks.tombstones import ERASED, NO_TRACES, Traces, covers
+from webhooks.twins import AWAITS, NOTHING_EXPECTED, Expected, expect
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ class NewEvent(msgspec.Struct, frozen=True):
     event: Event
     sealed: bytes
     shares: Sequence[NewDelivery] = ()
+    expected: Expected = NOTHING_EXPECTED
 
 
 class NewWish(msgspec.Struct, frozen=True):
@@ -211,7 +213,8 @@ class Ledger:
         }
         number: int | None = db.execute(self._new_event, row).scalar()
         if number is not None:
-            self._record_deliveries(db, number, received_at, new.shares)
+            self._record_deliveries(db, number, received_at, new)
+            expect(db, number, new.expected)
             return number, True
         same = and_(
             events.c.shop == event.shop,
@@ -220,16 +223,17 @@ class Ledger:
         )
         return db.execute(select(events.c.id).where(same)).scalar_one(), False
 
-    def _record_deliveries(self, db: Connection, event: int, now: int, shares: Sequence[NewDelivery]) -> None:
+    def _record_deliveries(self, db: Connection, event: int, now: int, new: NewEvent) -> None:
         rows = [
             {
                 **msgspec.structs.asdict(share),
                 "event": event,
                 "state": "due",
                 "created_at": now,
-                "due_at": now,
+                "due_at": now + new.expected.wait,
+                "reason": AWAITS if new.expected.wait else "",
             }
-            for share in shares
+            for share in new.shares
         ]
         if rows:
             db.execute(self._new_delivery, rows)

@@ -23,7 +23,7 @@ class Kind(msgspec.Struct, frozen=True):
 KINDS: Mapping[str, Kind] = {
     "missing_id": Kind(
         "the pixel fires without an event id",
-        "pass the id on to the pixel: install what `purchase-relay snippet {shop}` prints, or compare with it",
+        "pass the id on to the pixel: install what `purchase-relay snippet {shop}` prints",
     ),
     "number": Kind(
         "the pixel gets the id as a number, the server sends it as text",
@@ -145,21 +145,17 @@ def _spelling(expected: str, text: str, told: Id) -> str:
 
 
 def _origin(right: Right, text: str) -> str:
-    """Another id of the same order, or somebody else's."""
-    if text in right.shops:
-        return "another_shop"
+    """Another id of the same order, or somebody else's: the first that explains it."""
     is_name, wants_name = (_is_name(one, right.names) for one in (text, right.event_id))
-    if is_name and wants_name:
-        return "another_name"
-    if text in right.templates:
-        return "another_template"
-    if _holds(text, right.event_id) or _holds(right.event_id, text):
-        return "affix"
-    if is_name:
-        return "another_name"
-    if _UUID.fullmatch(text):
-        return "foreign_uuid"
-    return "affix" if any(_holds(text, value) for value in right.names.values()) else "unlike"
+    explanations = {
+        "another_shop": text in right.shops,
+        "another_name": is_name and wants_name,
+        "another_template": text in right.templates,
+        "foreign_uuid": bool(_UUID.fullmatch(text)),
+        "affix": _holds(right.event_id, text) or any(_holds(text, one) for one in right.names.values()),
+    }
+    found = (kind for kind, explains in explanations.items() if explains)
+    return next(found, "another_name" if is_name else "unlike")
 
 
 _UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE)
@@ -183,14 +179,12 @@ def shape(told: Id, names: Mapping[str, str]) -> str:
     text = _text(told)
     if not text.strip():
         return "nothing"
-    if _UUID.fullmatch(text):
-        return "a UUID"
-    found = text
-    for name, value in sorted(names.items(), key=lambda pair: -len(pair[1])):
-        for spelling in dict.fromkeys((value, bare(name, value))):
-            found = re.sub(rf"(?<![0-9A-Za-z{{]){re.escape(spelling)}(?![0-9A-Za-z}}])", f"{{{name}}}", found)
+    found, longest_first = text, sorted(names.items(), key=lambda pair: -len(pair[1]))
+    spellings = [*longest_first, *((name, bare(name, value)) for name, value in longest_first)]
+    for name, value in spellings:
+        found = re.sub(rf"(?<![0-9A-Za-z{{]){re.escape(value)}(?![0-9A-Za-z}}])", f"{{{name}}}", found)
     if not _TELLABLE.fullmatch(found):
-        found = f"text of {len(text)}"
+        found = "a UUID" if _UUID.fullmatch(text) else f"text of {len(text)}"
     return found if isinstance(told, str) else f"{found} as a number"
 
 

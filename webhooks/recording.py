@@ -16,8 +16,9 @@ from integrations.event import Buyer, Event
 from integrations.hook import Hook
 from integrations.privacy import Identity, Wish
 from integrations.store import Incomplete, Malformed, NotAnEvent, Shop, Store, Unverified
-from webhooks import reporting
+from webhooks import joining, reporting
 from webhooks.clock import SECOND
+from webhooks.database import Unavailable
 from webhooks.discretion import Fact
 from webhooks.ledger import Arrival, NewDelivery, NewEvent, NewWish, Recorded, insert_wish
 from webhooks.relay import Relay
@@ -137,7 +138,9 @@ def record(relay: Relay, shop: Shop, judged: Judged, *, source: str = "webhook")
     traces = traces_of(relay, judged)
     arrival = msgspec.structs.replace(judged.arrival, marks=traces.marks or None)
     wish = _new_wish(relay, judged)
-    return relay.ledger.record(arrival, new, refunds, source=source, traces=traces, wish=wish)
+    recorded = relay.ledger.record(arrival, new, refunds, source=source, traces=traces, wish=wish)
+    _meet(relay, shop, new, recorded)
+    return recorded
 
 
 def record_event(
@@ -148,7 +151,9 @@ def record_event(
     people = privacy.in_body(relay.vault.open_hook(row["sealed"]).body)
     traces = traces_of_row(relay, row, event, people)
     new = _new(relay, shop, event)
-    return relay.ledger.record_of_hook(row["id"], row["received_at"], new, new_refunds, traces)
+    recorded = relay.ledger.record_of_hook(row["id"], row["received_at"], new, new_refunds, traces)
+    _meet(relay, shop, new, recorded)
+    return recorded
 
 
 def record_refunds(relay: Relay, shop: Shop, refunds: Sequence[Event], row: Mapping[str, Any]) -> int:
@@ -159,7 +164,23 @@ def record_refunds(relay: Relay, shop: Shop, refunds: Sequence[Event], row: Mapp
 
 
 def _new(relay: Relay, shop: Shop, event: Event) -> NewEvent:
-    return NewEvent(event, relay.vault.seal(events.encode(event)), shares_of(relay, shop, event))
+    sealed, shares = relay.vault.seal(events.encode(event)), shares_of(relay, shop, event)
+    return NewEvent(event, sealed, shares, expected=joining.expected(relay, shop, event))
+
+
+def _meet(relay: Relay, shop: Shop, new: NewEvent | None, recorded: Recorded) -> None:
+    """Looks for what the order's browser told: its beacon may have come before the order, or meanwhile. No
+    order is lost for it: without its beacon it goes out when it has waited."""
+    if new is None or not recorded.is_new or not new.expected.bridges:
+        return
+    if new.expected.wait:
+        relay.wake.later(new.expected.wait / SECOND)
+    try:
+        joining.join(relay, shop, new.expected.bridges, recorded.event)
+    except Unavailable as error:
+        log.warning("an order goes without its beacon: the database did not answer", error=error)
+    except Exception as error:  # noqa: BLE001 - our bug must not cost an acknowledgement
+        reporting.alert("broken", "Joining an order with its beacon failed", error=error, shop=shop.slug)
 
 
 # --- what was erased ---------------------------------------------------------------------------------------

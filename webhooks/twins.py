@@ -112,25 +112,31 @@ class Twins:
         with self.database.read() as db:
             return db.execute(_alone(found, twins.c.id).limit(1)).first() is not None
 
+    def orders(self, shop: str, found: Sequence[bytes]) -> list[int]:
+        """The purchases of the shop that have one of these bridges, the last one first. Test orders may have
+        the same name, so there can be several."""
+        named = select(bridges.c.event).where(bridges.c.digest.in_(found), bridges.c.event.is_not(None))
+        of_shop = select(events.c.id).where(events.c.id.in_(named), events.c.shop == shop)
+        with self.database.read() as db:
+            return list(db.execute(of_shop.order_by(events.c.id.desc()).limit(5)).scalars())
+
     # --- within the transaction of a join -----------------------------------------------------------------
 
-    def orders(self, db: Connection, shop: str, found: Sequence[bytes]) -> list[dict[str, Any]]:
-        """The purchases of the shop that have one of these bridges and are not forgotten, locked."""
-        named = select(bridges.c.event).where(bridges.c.digest.in_(found), bridges.c.event.is_not(None))
-        known = (
-            select(events.c.id, events.c.sealed)
-            .where(events.c.id.in_(named), events.c.shop == shop, events.c.sealed.is_not(None))
-            .order_by(events.c.id)
-            .limit(5)
-            .with_for_update()
-        )
-        return [dict(row) for row in db.execute(known).mappings()]
+    def order(self, db: Connection, event: int) -> bytes | None:
+        """The sealed order, locked; None if it was forgotten."""
+        known = select(events.c.sealed).where(events.c.id == event).with_for_update()
+        return db.execute(known).scalar()
 
     def alone(self, db: Connection, found: Sequence[bytes]) -> list[dict[str, Any]]:
         """The beacons that have one of these bridges and no order yet, the first one first."""
         columns = (twins.c.id, twins.c.sealed)
         rows = db.execute(_alone(found, *columns).order_by(twins.c.id).limit(20)).mappings()
         return [dict(row) for row in rows]
+
+    def empty(self, db: Connection, found: Sequence[bytes], event: int) -> None:
+        """Forgets what browsers tell of an order that was forgotten."""
+        late = _alone(found, twins.c.id)
+        db.execute(update(twins).where(twins.c.id.in_(late)).values(event=event, sealed=None))
 
     def give(self, db: Connection, twin: int, event: int, fit: str) -> None:
         """Says which order a beacon is about."""
@@ -143,7 +149,7 @@ class Twins:
     def ids(self, db: Connection, event: int) -> dict[str, str]:
         """The event_id of each account's delivery."""
         sent = select(deliveries.c.account, deliveries.c.event_id).where(deliveries.c.event == event)
-        return dict(db.execute(sent).tuples().all())
+        return {row.account: row.event_id for row in db.execute(sent)}
 
     def fired_before(self, db: Connection, event: int, account: str) -> set[bytes]:
         """The ids (hashed) under which the shop's own snippet has fired this order."""
@@ -167,33 +173,6 @@ class Twins:
         free = update(deliveries).where(*waits, deliveries.c.batch.is_(None)).values(due_at=now, reason="")
         return bool(db.execute(free.returning(deliveries.c.id)).all())
 
-    # --- time ---------------------------------------------------------------------------------------------
-
-    def forget(self, before: int, limit: int = 500) -> int:
-        """Empties what is older, and removes it if no order ever came for it; returns how many."""
-        old = select(twins.c.id, twins.c.event).where(
-            twins.c.received_at < before, twins.c.sealed.is_not(None)
-        )
-        with self.database.write() as db:
-            found = db.execute(old.order_by(twins.c.received_at).limit(limit)).all()
-            _remove(db, [row.id for row in found if row.event is None])
-            kept = [row.id for row in found if row.event is not None]
-            db.execute(update(twins).where(twins.c.id.in_(kept)).values(sealed=None))
-            db.execute(delete(bridges).where(bridges.c.twin.in_(kept)))
-        return len(found)
-
-
-def erase(db: Connection, of_events: Sequence[int]) -> int:
-    """Removes all that browsers told of these orders, and by what further beacons would find them; within the
-    transaction that erases the orders. Returns how many beacons."""
-    told = db.execute(select(twins.c.id).where(twins.c.event.in_(of_events))).scalars().all()
-    near = select(bridges.c.digest).where(bridges.c.event.in_(of_events))
-    alone = select(bridges.c.twin).where(bridges.c.digest.in_(near), bridges.c.twin.is_not(None))
-    ids = sorted({*told, *db.execute(alone).scalars()})
-    _remove(db, ids)
-    db.execute(delete(bridges).where(bridges.c.event.in_(of_events)))
-    return len(ids)
-
 
 def _remove(db: Connection, ids: Sequence[int]) -> None:
     if ids:
@@ -207,4 +186,4 @@ _NEW_BRIDGE = insert(bridges)
 
 def _alone(found: Sequence[bytes], *columns: Any) -> Any:
     named = select(bridges.c.twin).where(bridges.c.digest.in_(found), bridges.c.twin.is_not(None))
-    return select(*columns).where(twins.c.id.in_(named), twins.c.event.is_(None))
+    return select(*columns).where(twins.c.id.in_(named), twins.c.event.is_(None), twins.c.sealed.is_not(None))

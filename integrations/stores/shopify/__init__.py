@@ -53,6 +53,10 @@ class Shopify(Store):
 
     slug = "shopify"
     label = "Shopify"
+    framed_pixel = True  # a custom pixel runs in a sandboxed frame
+    # The id of a web pixel event, which Shopify's own channels are said to report purchases under; no order
+    # carries it (@shopify/web-pixels-extension, PixelEventsCheckoutCompleted).
+    native_ids = r"sh-[0-9A-Fa-f]{8}-[0-9A-Fa-f-]{4,60}"
     guide = (
         "Shopify admin > Settings > Notifications > Webhooks: create 'Order payment' and 'Order creation', "
         "format JSON; the signing secret is shown on that page.\n"
