@@ -6,6 +6,7 @@ import click
 
 from webhooks import reporting
 from webhooks.commands import acting, destinations, looking, processes, reconcile, shops, upkeep
+from webhooks.commands.dedup import dedup
 from webhooks.commands.frame import EXIT_CODES, Root
 from webhooks.commands.privacy import privacy_group
 
@@ -24,7 +25,7 @@ def main(verbose: bool) -> None:
 for command in (
     *(processes.up, processes.demo, processes.web, processes.worker, processes.sweep),
     *(looking.orders, looking.deliveries, looking.quarantine, looking.stats, looking.ledger),
-    *(acting.send_again, acting.release),
+    *(acting.send_again, acting.release, dedup),
     *(shops.shops, reconcile.reconcile),
     *(destinations.destinations, destinations.events),
     *(upkeep.db, upkeep.settings_group, upkeep.vault, upkeep.retention, privacy_group),
