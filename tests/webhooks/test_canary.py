@@ -1,17 +1,19 @@
 """No canary gets out: an order full of marked data goes the whole way, through every kind of failure, and
-nothing marked may be in a log line, a Sentry envelope, Redis, or a readable column of the ledger."""
+nothing marked may be in a log line, a Sentry envelope, Redis, or a readable column of the ledger. What was
+erased is in no file, not even encrypted."""
 
 import io
 import json
 import logging
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import sentry_sdk
 from redis import Redis
-from sqlalchemy import select
+from sqlalchemy import select, update
 from werkzeug import Response
 from werkzeug.test import TestResponse
 
@@ -21,10 +23,12 @@ from tests.webhooks.conftest import SECRET, Environment
 from tests.webhooks.pixel import Pixel, due_now
 from tests.webhooks.test_jobs import work_for
 from tests.webhooks.test_sentry import Caught, start
-from webhooks import delivery, jobs, reporting
+from webhooks import delivery, jobs, privacy, replay, reporting
 from webhooks.delivery import Drain
+from webhooks.questions import STATES
 from webhooks.relay import Relay
-from webhooks.schema import metadata
+from webhooks.replay import Question
+from webhooks.schema import events, hooks, metadata, wishes
 
 TOKEN = "EAAGcanary0token0000000000000000"
 PERSON = {
@@ -101,6 +105,66 @@ def redis_content(url: str) -> str:
 def ledger_content(relay: Relay) -> str:
     with relay.database.read() as db:
         return repr([db.execute(select(table)).all() for table in metadata.sorted_tables])
+
+
+def sealed_pieces(relay: Relay) -> list[bytes]:
+    """A piece out of the middle of everything that is sealed about orders."""
+    with relay.database.read() as db:
+        kept = [
+            bytes(token)
+            for table in (events, hooks)
+            for token in db.execute(select(table.c.sealed).where(table.c.sealed.is_not(None))).scalars()
+        ]
+    return [token[at : at + 40] for token in kept for at in range(100, len(token) - 40, 700)]
+
+
+def stored(relay: Relay) -> bytes:
+    """Every byte that the deployment keeps on disk; of PostgreSQL what its tables hold."""
+    files = b"".join(file.read_bytes() for file in relay.settings.data_dir.rglob("*") if file.is_file())
+    with relay.database.read() as db:
+        tables = [row for table in metadata.sorted_tables for row in db.execute(select(table)).all()]
+    return files + b"".join(bytes(cell) if isinstance(cell, bytes) else str(cell).encode() for row in tables for cell in row)
+
+
+def test_what_was_erased_is_nowhere(
+    relay: Relay,
+    drain: Drain,
+    post: Callable[..., TestResponse],
+    pixel: Pixel,
+    marked: dict[str, Any],
+    lines: io.StringIO,
+) -> None:
+    """Not even encrypted: neither in the database's files, its log of writes included, nor in Redis."""
+    post(marked)
+    post(marked | {"updated_at": "later"}, "orders/updated")
+    post(marked | {"id": 9_200, "name": "#9200", "total_price_set": None, "total_price": "much"})
+    pixel.answer = lambda _: Pixel.error(500, message=f"bad {PERSON['email']}")
+    drain.run(0.1)
+    pieces = sealed_pieces(relay)
+    assert pieces
+    assert all(piece in stored(relay) for piece in pieces), "the test must be able to find them"
+    customer = {"id": marked["customer"]["id"], "email": PERSON["email"], "phone": PERSON["phone"]}
+    request = {"shop_id": 1, "shop_domain": "", "customer": customer, "orders_to_redact": [marked["id"]]}
+    post(request, "customers/redact")
+    for _ in range(2):
+        with relay.database.write() as db:
+            db.execute(update(wishes).where(wishes.c.state == "open").values(due_at=0))
+        privacy.work_due(relay, threading.Event())
+    assert [one.state for one in privacy.listed(relay)] == ["done"]
+    post(marked | {"note": "again"}, "orders/updated")
+
+    kept = stored(relay)
+    assert str(marked["id"]).encode() in kept, "the facts are there"
+    told = kept.decode("utf-8", "replace") + redis_content(relay.redis_url) + lines.getvalue()
+    assert [mark for mark in MARKS if mark in told] == []
+    if relay.database.is_sqlite:
+        assert [piece for piece in pieces if piece in kept] == []
+    due_now(relay)
+    sent = len(pixel.calls)
+    everything = Question(shop="shopify", states=tuple(one for one in STATES if one != "delivered"))
+    assert replay.apply(relay, replay.plan(relay, everything)) == 0
+    drain.run(0.1)
+    assert len(pixel.calls) == sent
 
 
 def test_nothing_marked_gets_out(
