@@ -190,6 +190,11 @@ def is_no_id(written: str) -> bool:
     return not written or written.lower() in _NO_ID
 
 
+def template_names(template: str) -> list[str]:
+    """The names that the template asks for, in their order."""
+    return [name for group in _pieces(template)[1] for name in group]
+
+
 def item_id(line: Line, template: str = DEFAULT_ITEM_ID, *, country: str = "") -> str:
     """The id of a line in the shop's catalogue at the destination, ``""`` when the order has none."""
     fields: Mapping[str, str] = {
@@ -209,7 +214,7 @@ def _pieces(template: str) -> tuple[list[str], list[list[str]]]:
 
 
 def _check(template: str, known: Callable[[str], bool]) -> str:
-    names = [name for group in _pieces(template)[1] for name in group]
+    names = template_names(template)
     if not names:
         raise BadTemplate(f"{template!r} has no placeholder, so every order would get the same id")
     for name in names:

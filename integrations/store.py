@@ -87,6 +87,9 @@ class Store(ABC):
     """Whether the store sends a hook again that was not answered with 2xx."""
     makes_secret: ClassVar[bool] = False
     """Whether the store makes up the webhook secret when it is told to send hooks: there is none before."""
+    page_names: ClassVar[frozenset[str]] = frozenset()
+    """The names of an order, as templates have them, that the page which confirms it can know; ``meta`` for
+    what the storefront attached."""
     guide: ClassVar[str] = ""
     """One or two lines: where to register the webhook and which secret to copy."""
 
