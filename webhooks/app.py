@@ -7,6 +7,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from webhooks import collect, health, intake, reporting, settings
 from webhooks.relay import Relay
+from webhooks.storefront import serving
 
 log = reporting.logger(__name__)
 
@@ -38,6 +39,7 @@ def create_app(configured: settings.Settings | None = None) -> Flask:
     app.extensions["beacon_limits"] = collect.Limits()
     app.register_blueprint(collect.blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(serving.blueprint)
     app.register_error_handler(HTTPException, _plain)
     app.register_error_handler(Exception, _our_fault)
     app.after_request(_harden)

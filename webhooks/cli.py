@@ -5,7 +5,7 @@ import sys
 import click
 
 from webhooks import reporting
-from webhooks.commands import acting, destinations, looking, processes, reconcile, shops, upkeep
+from webhooks.commands import acting, destinations, looking, processes, reconcile, shops, storefront, upkeep
 from webhooks.commands.dedup import dedup
 from webhooks.commands.frame import EXIT_CODES, Root
 from webhooks.commands.privacy import privacy_group
@@ -26,7 +26,7 @@ for command in (
     *(processes.up, processes.demo, processes.web, processes.worker, processes.sweep),
     *(looking.orders, looking.deliveries, looking.quarantine, looking.stats, looking.ledger),
     *(acting.send_again, acting.release, dedup),
-    *(shops.shops, reconcile.reconcile),
+    *(shops.shops, reconcile.reconcile, storefront.snippet),
     *(destinations.destinations, destinations.events),
     *(upkeep.db, upkeep.settings_group, upkeep.vault, upkeep.retention, privacy_group),
 ):

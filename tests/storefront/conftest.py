@@ -37,7 +37,7 @@ def streets() -> Iterator[Town]:
 def browser(streets: Town) -> Iterator[Browser]:
     """One for all tests of a process: not longer, since its event loop runs for as long as it stands."""
     program = chromium()
-    hosts = f"--host-resolver-rules=MAP * 127.0.0.1:{streets.port}, EXCLUDE localhost"
+    hosts = f"--host-resolver-rules=MAP * 127.0.0.1:{streets.port}"
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=program, args=[*_FLAGS, hosts])
         yield made
@@ -45,20 +45,38 @@ def browser(streets: Town) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def town(streets: Town) -> Iterator[Town]:
-    yield streets
+def town(streets: Town) -> Town:
     streets.sites.clear()
+    return streets
 
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A shopper's own browser: no cookie, no storage."""
+    """A shopper's own browser: no cookie, no storage. A script that fails in it fails the test."""
     made = browser.new_context()
     made.set_default_timeout(10_000)
+    failures: list[str] = []
+    made.on("weberror", lambda failure: failures.append(str(failure.error)))
     yield made
     made.close()
+    assert failures == []
 
 
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     return context.new_page()
+
+
+@pytest.fixture(scope="package")
+def workbench(browser: Browser) -> Iterator[Page]:
+    """A page for what needs no browser of its own; `bench` is it, empty and without cookies."""
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def bench(workbench: Page) -> Page:
+    workbench.goto("about:blank")
+    workbench.context.clear_cookies()
+    return workbench

@@ -36,7 +36,9 @@ async function told(config, order, page) {
   }
   const fired = [];
   const send = beacon(config, () => message(order, page, ids, fired, attributes));
-  if (isWelcome) await Promise.all(config.accounts.map((account) => fire(account, order, ids, fired)));
+  // For an advertisement to this person it must not be used; the server tells of it as such, a pixel cannot.
+  const mayFire = isWelcome && state.ad_personalization !== "denied";
+  if (mayFire) await Promise.all(config.accounts.map((account) => fire(account, order, ids, fired)));
   send();
 }
 
@@ -86,19 +88,26 @@ function catalogued(item, template) {
 
 // --- vendors' scripts ----------------------------------------------------------------------------------------------
 
-// Loads the script unless the page has it; promises whether it came. `isThere` looks for what it leaves behind.
+// Loads the script unless the page has it; promises whether it came. `isThere` looks for what it leaves behind; of
+// a script without a trace that is the page's own nobody can tell.
 async function vendorScript(url, isThere) {
-  if (isThere()) return true;
-  let failed = false;
+  if (isThere && isThere()) return true;
   const present = Array.from(document.scripts).some((script) => script.src.split("?")[0] === url.split("?")[0]);
-  if (!present) {
-    const script = document.createElement("script");
-    Object.assign(script, { async: true, src: url, onerror: () => (failed = true) });
-    document.head.append(script);
-  }
+  if (present && !isThere) return true;
+  const loading = present ? {} : load(url);
   const until = Date.now() + VENDOR_PATIENCE;
-  while (!failed && !isThere() && Date.now() < until) await pause(50);
-  return isThere();
+  while (loading.came === undefined && !(isThere && isThere()) && Date.now() < until) await pause(50);
+  return loading.came === true || Boolean(isThere && isThere());
+}
+
+function load(url) {
+  const loading = {};
+  const script = document.createElement("script");
+  script.onload = () => (loading.came = true);
+  script.onerror = () => (loading.came = false);
+  Object.assign(script, { async: true, src: url });
+  document.head.append(script);
+  return loading;
 }
 
 // --- what the server is told ---------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ class Shopify(Store):
     # The id of a web pixel event, which Shopify's own channels are said to report purchases under; no order
     # carries it (@shopify/web-pixels-extension, PixelEventsCheckoutCompleted).
     native_ids = r"sh-[0-9A-Fa-f]{8}-[0-9A-Fa-f-]{4,60}"
+    page_names = frozenset({"order_id", "checkout_token", "shop", "meta"})
     guide = (
         "Shopify admin > Settings > Notifications > Webhooks: create 'Order payment' and 'Order creation', "
         "format JSON; the signing secret is shown on that page.\n"

@@ -4,10 +4,20 @@
 const CART = "purchase_relay_cart";
 const CART_MINUTES = 30;
 let writing = Promise.resolve();
+let isAsking = false;
 
 // One request after the other, and only with what the cart has not got yet: each may cross one of the theme's own.
 function handOver(attributes, config) {
+  askForConsent();
   writing = writing.then(() => write(attributes, config)).catch(() => {});
+}
+
+// Shopify's answer is there once its feature is loaded (shopify.dev, Customer Privacy API); a theme need not do it.
+function askForConsent() {
+  const shopify = window.Shopify || {};
+  if (isAsking || shopify.customerPrivacy || !shopify.loadFeatures) return;
+  isAsking = true;
+  shopify.loadFeatures([{ name: "consent-tracking-api", version: "0.1" }], () => window.purchaseRelay.update());
 }
 
 async function write(attributes, config) {

@@ -35,6 +35,7 @@ class Stripe(Store):
     slug = "stripe"
     label = "Stripe"
     makes_secret = True
+    page_names = frozenset({"order_id", "session_id", "payment_intent", "shop"})
     guide = (
         "Stripe dashboard, Workbench, Webhooks: add a destination with snapshot payload and the events "
         "checkout.session.completed and checkout.session.async_payment_succeeded.\n"

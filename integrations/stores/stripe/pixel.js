@@ -21,7 +21,7 @@ function orderOf(told, config) {
       shop: config.shop,
       attributes: undefined,
     },
-    value: told.data.value === undefined ? undefined : Number(told.data.value),
+    value: told.data.value ? Number(told.data.value) : undefined,
     currency: told.data.currency,
     items: [],
   };

@@ -73,6 +73,7 @@ class WooCommerce(Store):
     # The plugin "Meta for WooCommerce" gives its own browser and server events a random id, kept in this
     # meta field. Sent under the order id, the same sale would be counted once more.
     event_ids: ClassVar[Mapping[str, str]] = {"meta": "{meta:_meta_event_id|order_id}"}
+    page_names = frozenset({"order_id", "order_name", "order_number", "shop", "meta"})
     guide = (
         "WooCommerce > Settings > Advanced > Webhooks: add two, topics 'Order created' and 'Order updated', "
         "API version 'WP REST API Integration v3', both with the same secret of letters and digits.\n"
