@@ -11,7 +11,7 @@ source; what varies is the subject (a slug) and a count. None of them is persona
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, func, select, update
 
 from webhooks import reporting
 from webhooks.clock import MINUTE, now_ms
@@ -81,6 +81,14 @@ class Alerts:
         if cleared:
             log.info("an alert was cleared", kind=cause, subject=subject)
         return cleared
+
+    def ended(self, cause: str, subject: str) -> int | None:
+        """When it was last cleared (milliseconds); None if it never was."""
+        with self.database.read() as db:
+            latest: int | None = db.execute(
+                select(func.max(alerts.c.cleared_at)).where(_same(cause, subject))
+            ).scalar()
+        return latest
 
     def open(self, cause: str = "") -> list[Alert]:
         """The open alerts, of one cause or of all, the oldest first."""

@@ -81,12 +81,19 @@ def view(settings: Settings, shop: Shop, subscriptions: Sequence[Subscription]) 
     return View(needs, surplus)
 
 
-def connect(relay: Relay, shops: Shops, shop: Shop, *, dry_run: bool = False) -> Connected:
+def connect(
+    relay: Relay, shops: Shops, shop: Shop, *, dry_run: bool = False, renew: bool = False
+) -> Connected:
     """Subscribes what is missing, repairs what is paused, ends what is ours and not needed, and reads it all
-    back. Doing it twice changes nothing. Raises `NoAccess` and `Away`."""
+    back. Doing it twice changes nothing. With ``renew`` all is ended and made anew. Raises `NoAccess` and
+    `Away`."""
     with shops.open(shop) as api:
         name = api.probe()
-        seen = view(relay.settings, shop, api.subscriptions())
+        there = api.subscriptions()
+        seen = view(relay.settings, shop, there)
+        if renew:
+            ours = [one for one in there if _is_ours(relay.settings, shop, one)]
+            seen = View(view(relay.settings, shop, []).needs, tuple(ours))
         lacking = [need.topic for need in seen.needs if need.state != "active"]
         ended = tuple(one.topic for one in seen.surplus)
         done = Connected(

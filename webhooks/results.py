@@ -101,15 +101,16 @@ class Losses(msgspec.Struct, frozen=True):
 def losses(database: Database, shop: str, since: int, now: int) -> Losses:
     """Of the newest hundred sales of a day; in a small shop, the newest twenty of a week.
 
-    So many that chance evens out, and so few that it is over soon after hooks come again. What was sold
-    before ``since`` (milliseconds) does not count: its cause is known and over.
+    So many that chance evens out. Once the newest twenty came with a hook it is over. What was sold before
+    ``since`` (milliseconds) does not count: its cause is known, and over as well.
     """
     with database.read() as db:
         for span, size in ((DAY, SAMPLE), (7 * DAY, SMALL_SAMPLE)):
             sources = _newest(db, shop, max(now - span, since), size)
             if len(sources) >= SMALL_SAMPLE:
                 break
-    return Losses(len(sources), sources.count(SOURCE))
+    is_over = len(sources) >= SMALL_SAMPLE and SOURCE not in sources[:SMALL_SAMPLE]
+    return Losses(len(sources), 0 if is_over else sources.count(SOURCE))
 
 
 def _newest(db: Connection, shop: str, since: int, size: int) -> list[str]:

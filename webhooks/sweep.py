@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webhooks import completion, confirming, erasure, privacy, reporting, retention
 from webhooks.clock import DAY, now_ms
 from webhooks.relay import Relay
+from webhooks.rounds import Rounds
 from webhooks.tokens import Tokens
 from webhooks.transport import Transport
 
@@ -36,12 +37,15 @@ class Sweep:
         """Sweeps until SIGTERM or SIGINT. A database that is away is waited for."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stopping.set())
+        rounds = Rounds(self.relay, self.stopping)
+        rounds.start()
         while not self.stopping.is_set():
             try:
                 self.once()
             except SQLAlchemyError as error:
                 log.warning("the database did not answer; sweeping again later", error=error)
             self.stopping.wait(self.relay.settings.sweep_seconds)
+        rounds.end()
         self.transport.close()
 
     def once(self) -> None:

@@ -1,7 +1,7 @@
 """The commands about shops: connect one, disconnect it, list them."""
 
 import sys
-from typing import Any
+from typing import Any, TypedDict
 
 import click
 import msgspec
@@ -32,9 +32,10 @@ def shops() -> None:
 
 @shops.command()
 @click.argument("shop")
+@click.option("--renew", is_flag=True, help="End what is subscribed here, and subscribe it anew.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
 @as_json
-def connect(shop: str, dry_run: bool, json: bool) -> None:
+def connect(shop: str, renew: bool, dry_run: bool, json: bool) -> None:
     """Have a shop send its hooks here.
 
     Proves the credentials, subscribes exactly what is needed to RELAY_PUBLIC_URL, and reads it back. May be
@@ -47,7 +48,8 @@ def connect(shop: str, dry_run: bool, json: bool) -> None:
             raise Failure(
                 "set RELAY_PUBLIC_URL: the store must know where the relay can be reached", SETTINGS
             )
-        done, answers = _connect(relay, found, dry_run=dry_run, ask=not json and sys.stdin.isatty())
+        how = _How(dry_run=dry_run, renew=renew)
+        done, answers = _connect(relay, found, how, ask=not json and sys.stdin.isatty())
     if json:
         print_json({"shop": shop, "applied": not dry_run, **_plain(done)})
     else:
@@ -64,18 +66,23 @@ _Answers = dict[str, tuple[Setting, str]]
 """What somebody typed, by the variable that it belongs into."""
 
 
-def _connect(relay: Relay, shop: Shop, *, dry_run: bool, ask: bool) -> tuple[Connected, _Answers]:
+class _How(TypedDict):
+    dry_run: bool
+    renew: bool
+
+
+def _connect(relay: Relay, shop: Shop, how: _How, *, ask: bool) -> tuple[Connected, _Answers]:
     transport = Transport(connections=1)
     try:
         try:
-            return connecting.connect(relay, Shops(transport), shop, dry_run=dry_run), {}
+            return connecting.connect(relay, Shops(transport), shop, **how), {}
         except NotSetUp as no:
             if not ask:
                 raise Failure(f"{shop.slug}: {no.remedy}", SETTINGS) from no
             answers = _ask(shop, no.remedy)
             given = {setting.name: _value(name, setting, text) for name, (setting, text) in answers.items()}
             whole = msgspec.structs.replace(shop, options={**shop.options, **given})
-            return connecting.connect(relay, Shops(transport), whole, dry_run=dry_run), answers
+            return connecting.connect(relay, Shops(transport), whole, **how), answers
     except NoAccess as no:
         raise Failure(f"{shop.slug}: {no.remedy} ({no.reason})") from no
     except Away as away:
