@@ -18,10 +18,12 @@ from integrations.event import DEFAULT_EVENT_ID
 from integrations.store import Shop, Store
 from webhooks.settings import Settings
 
-_PARTS = {
+PARTS = {
     "capture.js": ("consent.js", "visit.js", "capture.js"),
     "pixel.js": ("event_id.js", "consent.js", "visit.js", "pixel.js"),
 }
+"""The files that all shops share, by the script that they are in."""
+
 _BEGINNINGS = {"capture.js": "startCapture", "pixel.js": "startPixel"}
 
 _ASK = {"opt_in": "always", "region": "europe", "opt_out": "never"}
@@ -37,7 +39,7 @@ class Script(msgspec.Struct, frozen=True):
 
 def of_shop(settings: Settings, shop: Shop) -> dict[str, Script]:
     """The shop's scripts by name. A store that has nothing for the browser has none."""
-    return {name: _script(name, settings, shop) for name in _PARTS if beside.text(_store(shop), name)}
+    return {name: _script(name, settings, shop) for name in PARTS if beside.text(_store(shop), name)}
 
 
 def common(name: str) -> str:
@@ -46,8 +48,8 @@ def common(name: str) -> str:
 
 
 def _script(name: str, settings: Settings, shop: Shop) -> Script:
-    configured = json.dumps(_configured(settings, shop), ensure_ascii=True, sort_keys=True)
-    parts = [common(part) for part in _PARTS[name]]
+    configured = json.dumps(_configured(name, settings, shop), ensure_ascii=True, sort_keys=True)
+    parts = [common(part) for part in PARTS[name]]
     # Each destination's names are its own business.
     parts += [f"{{\n{text}}}\n" for text in _of_destinations(accounts(settings, shop), name)]
     parts += [beside.text(_store(shop), name), f"{_BEGINNINGS[name]}({configured});\n"]
@@ -69,15 +71,19 @@ def _lean(text: str) -> str:
 # --- what a script is told -------------------------------------------------------------------------------
 
 
-def _configured(settings: Settings, shop: Shop) -> dict[str, Any]:
+def _configured(name: str, settings: Settings, shop: Shop) -> dict[str, Any]:
     """Everything in it can be read by whoever visits the shop."""
     receivers = accounts(settings, shop)
-    return {
+    told = {
         "shop": shop.slug,
-        "collect": f"{settings.public_url}/collect/{shop.slug}" if _takes_beacons(settings, shop) else "",
         "ask": _ASK[shop.consent.regime],
         "names": captured(settings, shop),
         "clicks": _distinct(destination(account).clicks for account in receivers),
+    }
+    if name == "capture.js":
+        return told
+    return told | {
+        "collect": f"{settings.public_url}/collect/{shop.slug}" if _takes_beacons(settings, shop) else "",
         "accounts": [_account(shop, account) for account in receivers],
     }
 
