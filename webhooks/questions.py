@@ -87,7 +87,8 @@ class DeliveryTold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventTold(msgspec.Struct, frozen=True, kw_only=True):
-    """An event with its deliveries. ``kept``: its content is still there, so that it can be sent."""
+    """An event with its deliveries. ``kept``: its content is still there, so that it can be sent;
+    ``erased_at``: somebody wanted it to go."""
 
     id: int
     store: str
@@ -101,6 +102,7 @@ class EventTold(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     source: str
     received_at: int
+    erased_at: int | None
     kept: bool
     deliveries: tuple[DeliveryTold, ...] = ()
 

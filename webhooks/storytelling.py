@@ -46,7 +46,9 @@ def _event(event: EventTold, hooks: Iterable[HookTold]) -> Iterator[Line]:
     late = event.received_at - event.event_time
     after = f" ({span(late)} later)" if late >= 0 else " (before that time: check the shop's clock)"
     yield f"first heard of by {by} at {moment(event.received_at)}{after}", ""
-    if not event.kept:
+    if event.erased_at is not None:
+        yield f"what is personal in it was erased as somebody asked, at {moment(event.erased_at)}", "expired"
+    elif not event.kept:
         yield "what is personal in it was forgotten: it can be sent no more", "expired"
     if not event.deliveries:
         yield "sent to nobody: no account received this shop's events when it came", "held"

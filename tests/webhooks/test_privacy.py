@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from integrations.destination import Outcome
 from integrations.privacy import Wish
-from tests.webhooks.conftest import SAMPLES, Environment
+from tests.webhooks.conftest import SAMPLES, SECRET, Environment
 from tests.webhooks.pixel import Pixel, due_now
 from webhooks import (
     app,
@@ -34,6 +35,7 @@ from webhooks.leases import Settled
 from webhooks.privacy import WishTold
 from webhooks.relay import Relay
 from webhooks.replay import Question
+from webhooks.sandbox import shopify_sender
 from webhooks.schema import attempts, deliveries, events, hooks, sealed_tables, tombstones, twins, wishes
 from webhooks.sweep import Sweep
 
@@ -194,6 +196,58 @@ def test_a_request_under_another_topic_erases_nothing(
     assert post(body, topic).status_code == 200
     assert rows(relay, wishes) == []
     assert rows(relay, hooks)[-1]["verdict"] == "quarantined"
+
+
+SHARED = """
+[[shops]]
+slug = "de"
+store = "shopify"
+webhook_secrets_env = "SECRET_OF_THE_APP"
+domain = "acme-de.myshopify.com"
+destinations = ["meta"]
+[[shops]]
+slug = "fr"
+store = "shopify"
+webhook_secrets_env = "SECRET_OF_THE_APP"
+domain = "example-store.myshopify.com"
+destinations = ["meta"]
+[[shops]]
+slug = "stranger"
+store = "shopify"
+webhook_secrets_env = "ANOTHER_SECRET"
+domain = "stranger.myshopify.com"
+destinations = ["meta"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "domain", "status", "wished"),
+    [
+        ("/webhooks/shopify", "example-store.myshopify.com", 200, ["fr"]),
+        ("/webhooks/shopify/de", "example-store.myshopify.com", 200, ["fr"]),
+        ("/webhooks/shopify/de", "acme-de.myshopify.com", 200, ["de"]),
+        ("/webhooks/shopify/de", "stranger.myshopify.com", 200, []),
+        ("/webhooks/shopify/de", "unknown.myshopify.com", 200, []),
+        ("/webhooks/shopify", "stranger.myshopify.com", 404, []),
+        ("/webhooks/shopify", "unknown.myshopify.com", 404, []),
+    ],
+)
+def test_all_shops_of_an_app_have_one_address(
+    environment: Environment, tmp_path: Path, path: str, domain: str, status: int, wished: list[str]
+) -> None:
+    """What the body says of the shop is signed; a shop can ask for nothing of one with another secret."""
+    (tmp_path / "relay.toml").write_text(SHARED)
+    environment |= {"RELAY_CONFIG": str(tmp_path / "relay.toml"), "SECRET_OF_THE_APP": SECRET}
+    environment |= {"ANOTHER_SECRET": "another-secret", "SHOPIFY_WEBHOOK_SECRETS": ""}
+    relay = Relay(settings_of.load(environment))
+    body = json.dumps(asked("customers/redact", shop_domain=domain)).encode()
+    headers = shopify_sender.sign(body, SECRET, topic="customers/redact", now=int(time.time()))
+    headers.pop("X-Shopify-Shop-Domain", None)
+    client = app.create_app(relay.settings).test_client()
+    assert client.post(path, data=body, headers=headers).status_code == status
+    assert client.post(path, data=body + b" ", headers=headers).status_code == 401
+    assert [row["shop"] for row in rows(relay, wishes)] == wished
+    relay.close()
 
 
 def test_a_request_that_comes_again_is_written_down_once(relay: Relay, post: Post) -> None:

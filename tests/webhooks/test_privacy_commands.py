@@ -61,6 +61,14 @@ def test_it_is_read_from_stdin(run: Run, relay: Relay, post: Post, order: Any) -
     assert EMAIL not in run("privacy list --json").output
 
 
+def test_the_story_of_an_erased_order_says_so(run: Run, relay: Relay, post: Post, order: Any) -> None:
+    post(order)
+    run("privacy erase --email - --yes", stdin=EMAIL)
+    told = run(f"orders show shopify {order['id']}").output
+    assert "erased as somebody asked" in told
+    assert "suppressed" in told
+
+
 def test_an_order_is_named_as_people_name_it(run: Run, relay: Relay, post: Post, order: Any) -> None:
     post(order)
     assert json.loads(run(f"privacy erase --order {order['name']} --yes --json").stdout)["orders"] == 1
