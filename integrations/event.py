@@ -5,6 +5,7 @@ the same. Money is `decimal.Decimal` in major units. What a browser wrote (attri
 parameters) is untrusted and bounded, and is only ever looked up by name.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
@@ -69,9 +70,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``key`` is what makes two hooks tell of the same sale: unique within (shop, event name). It never
     holds a delivery id of the store. ``event_time`` is Unix seconds of the order, not of sending.
     ``names`` holds the store's further names of the order that a template may use (`order_number`,
-    `checkout_token`, `session_id`, `payment_intent`). ``attributes`` are the name/value pairs that the
-    storefront attached to the order; ``landing`` the query parameters of the visit's first page, seen at
-    ``landing_at`` (Unix milliseconds). ``page_url`` and ``referrer`` carry no query and no key.
+    `checkout_token`, `session_id`, `payment_intent`), and `order_key` as its `fingerprint`. ``attributes``
+    are the name/value pairs that the storefront attached to the order; ``landing`` the query parameters of
+    the visit's first page, seen at ``landing_at`` (Unix milliseconds). ``page_url`` and ``referrer`` carry no query and no key.
     ``site`` is the front page of the shop's own site, as the store itself knows it.
     """
 
@@ -177,6 +178,11 @@ def event_id(event: Event, template: str = DEFAULT_EVENT_ID) -> str:
         return noted if len(noted) <= _LONGEST_ID and noted.lower() not in _NO_ID else ""
 
     return _fill(template, look_up, missing=event.order_id)
+
+
+def fingerprint(key: str) -> str:
+    """Of a name that opens the order to whoever has it: its SHA-256 can be compared, and opens nothing."""
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest() if key else ""
 
 
 def keys_in(template: str) -> frozenset[str]:

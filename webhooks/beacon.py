@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from integrations import consent, untrusted
-from integrations.event import Consent
+from integrations.event import Consent, fingerprint
 
 MAX_BYTES = 8 * 1024
 
@@ -116,6 +116,8 @@ def read(raw: bytes) -> Beacon:
     names = {name: found for name, value in written.items() if (found := untrusted.text(value, 255))}
     if not names:
         raise NotABeacon("the beacon names no order")
+    if "order_key" in names:
+        names["order_key"] = fingerprint(names["order_key"])
     return Beacon(
         names=names,
         event_name=untrusted.text(said.event_name),

@@ -16,6 +16,7 @@ from integrations.store import Malformed, NotAnEvent, Unverified
 from integrations.stores.woocommerce import WooCommerce, signing_secret
 from tests.contract import samples
 from tests.contract.samples import NOW, Case
+from webhooks import beacon
 
 STORE = WooCommerce()
 CASES = [case for case in samples.cases() if case.store.slug == STORE.slug]
@@ -199,6 +200,13 @@ def test_no_order_key_leaves(case: Case) -> None:
     assert body["order_key"].startswith("wc_order_")
     assert body["order_key"].encode() not in stored
     assert b"wc_order_" not in stored
+
+
+@every_event
+def test_a_browser_that_knows_the_key_can_prove_it(case: Case) -> None:
+    told = {"v": 1, "order": {"order_key": json.loads(case.hook.body)["order_key"]}}
+    names = beacon.read(json.dumps(told).encode()).names
+    assert names["order_key"] == STORE.read(case.hook, case.shop).names["order_key"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from integrations import consent, money
-from integrations.event import Buyer, Event, Line, Origin
+from integrations.event import Buyer, Event, Line, Origin, fingerprint
 from integrations.store import Malformed, Shop
 from integrations.untrusted import integer, moment, page, pairs, query, record, records, site, text
 
@@ -49,7 +49,7 @@ def purchase(order: Mapping[str, Any], order_id: str, shop: Shop) -> Event:
         currency=currency,
         order_name=number,
         origin=origin,
-        names={"order_number": number} if number else {},
+        names=pairs((("order_number", number), ("order_key", fingerprint(text(order.get("order_key")))))),
         attributes=attributes,
         landing=landing,
         landing_at=_landing_at(order) if landing else None,
