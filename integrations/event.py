@@ -72,8 +72,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``names`` holds the store's further names of the order that a template may use (`order_number`,
     `checkout_token`, `session_id`, `payment_intent`), and `order_key` as its `fingerprint`. ``attributes``
     are the name/value pairs that the storefront attached to the order; ``landing`` the query parameters of
-    the visit's first page, seen at ``landing_at`` (Unix milliseconds). ``page_url`` and ``referrer`` carry no query and no key.
-    ``site`` is the front page of the shop's own site, as the store itself knows it.
+    the visit's first page, seen at ``landing_at`` (Unix milliseconds). ``page_url`` and ``referrer`` carry
+    no query and no key. ``site`` is the front page of the shop's own site, as the store itself knows it.
     """
 
     store: str

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, ScalarSelect, func, select
 
+from webhooks import dedup
 from webhooks.clock import HOUR, now_ms
 from webhooks.relay import Relay
 from webhooks.schema import UNDONE, accounts, attempts, deliveries, events, hooks
@@ -42,7 +43,8 @@ class AccountFigures(msgspec.Struct, kw_only=True):
 
 
 class ShopFigures(msgspec.Struct, kw_only=True):
-    """One shop. ``without_delivery``: events that no account received; ``hooks`` counts per verdict."""
+    """One shop. ``without_delivery``: events that no account received; ``hooks`` counts per verdict;
+    ``browser``: what is wrong with what its shoppers' browsers tell, if anything is."""
 
     shop: str
     store: str = ""
@@ -50,6 +52,7 @@ class ShopFigures(msgspec.Struct, kw_only=True):
     events: int = 0
     without_delivery: int = 0
     hooks: dict[str, int] = {}
+    browser: str = ""
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -173,4 +176,7 @@ def _shops(relay: Relay, db: Connection) -> list[ShopFigures]:
     judged = select(hooks.c.shop, hooks.c.verdict, func.count()).group_by(hooks.c.shop, hooks.c.verdict)
     for slug, verdict, count in db.execute(judged):
         of(slug).hooks = of(slug).hooks | {verdict: count}
+    for cause in (dedup.MISMATCH, dedup.SILENT):
+        for alert in relay.alerts.open(cause):
+            of(alert.subject).browser = f"{alert.sentence}. {alert.remedy}"
     return [found[slug] for slug in sorted(found)]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from webhooks import completion, confirming, erasure, privacy, reporting, retention
+from webhooks import completion, confirming, dedup, erasure, privacy, reporting, retention
 from webhooks.clock import DAY, now_ms
 from webhooks.relay import Relay
 from webhooks.rounds import Rounds
@@ -20,6 +20,7 @@ from webhooks.transport import Transport
 log = reporting.logger(__name__)
 
 TIDY_SECONDS = 600
+AUDIT_SECONDS = 60.0
 FORGET_AT_ONCE = 500
 
 
@@ -32,6 +33,7 @@ class Sweep:
         self.tokens = Tokens(self.transport)
         self.stopping = threading.Event()
         self._tidied = 0.0
+        self._audited = -AUDIT_SECONDS
 
     def run(self) -> None:
         """Sweeps until SIGTERM or SIGINT. A database that is away is waited for."""
@@ -50,11 +52,11 @@ class Sweep:
 
     def once(self) -> None:
         """One round: wake for what is due, end what is too old, tidy up, fetch what hooks only named, ask
-        what became of what was accepted, do what people ask of their data. A step that fails by our own
-        mistake does not stop the others."""
+        what became of what was accepted, do what people ask of their data, compare with what browsers told.
+        A step that fails by our own mistake does not stop the others."""
         self.relay.database.tell_time()
         steps = (self._wake_for_due, self._expire, self._tidy_sometimes, self._complete, self._confirm)
-        for step in (*steps, self._do_wishes):
+        for step in (*steps, self._do_wishes, self._audit_sometimes):
             try:
                 step()
             except SQLAlchemyError:
@@ -96,6 +98,11 @@ class Sweep:
 
     def _confirm(self) -> None:
         confirming.confirm_due(self.relay, self.tokens, self.stopping)
+
+    def _audit_sometimes(self) -> None:
+        if time.monotonic() - self._audited > AUDIT_SECONDS:
+            self._audited = time.monotonic()
+            dedup.watch(self.relay)
 
     def _do_wishes(self) -> None:
         privacy.work_due(self.relay, self.stopping)

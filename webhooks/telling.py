@@ -146,6 +146,7 @@ def figures(told: Figures) -> Group:
     heads = ["Shop", "Store", "events", "sent to nobody", *(f"hooks: {_spaced(one)}" for one in verdicts)]
     shops = table(heads, (_shop(one, verdicts) for one in told.shops), "Events and hooks by shop")
     notes = [Text(note, style="yellow") for one in told.accounts for note in _notes(one)]
+    notes += [Text(f"{one.shop}: {one.browser}", style="yellow") for one in told.shops if one.browser]
     calls = "Redis does not answer" if told.calls_waiting is None else f"{told.calls_waiting} waiting"
     return Group(accounts, shops, *notes, f"Wake-up calls: {calls}")
 

@@ -18,6 +18,7 @@ from tests.webhooks.conftest import Environment
 from tests.webhooks.test_collect import Body, beacon, desk, sqlite_alone, tell
 from webhooks import cli, dedup, mismatch, schema
 from webhooks.clock import DAY, MINUTE, now_ms
+from webhooks.figures import figures
 from webhooks.mismatch import KINDS, Right
 from webhooks.relay import Relay
 
@@ -192,6 +193,8 @@ def test_the_first_twenty_orders_decide(
     first_orders(relay, desk, post, order, count, wrong, silent)
     assert [alert.cause for alert in relay.alerts.open()] == causes
     assert all(alert.subject == "shopify" and alert.remedy for alert in relay.alerts.open())
+    [shop] = figures(relay).shops
+    assert shop.browser == "".join(f"{alert.sentence}. {alert.remedy}" for alert in relay.alerts.open())
 
 
 @sqlite_alone
