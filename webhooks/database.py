@@ -84,6 +84,11 @@ class Database:
         with fuse.guarded() if fuse else nullcontext(), deadline.within(self._at_most):
             yield
 
+    def check(self) -> None:
+        """Raises one of `Unavailable` if the database is known to be away and somebody asks it already."""
+        if self._fuse is not None:
+            self._fuse.check()
+
     def tell_time(self) -> None:
         """Has this process go by the database's clock, as every new connection does; see `clock.py`."""
         if not self.is_sqlite:

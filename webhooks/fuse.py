@@ -13,6 +13,8 @@ class Away(PoolTimeout):
     """Somebody has just asked in vain, and somebody is asking now."""
 
 
+_SENTENCE = "the database does not answer at the moment"
+
 BLOWS = (OperationalError, InterfaceError, PoolTimeout)
 """The database is away, locked or full: what one heard, the next would hear as well."""
 
@@ -24,6 +26,11 @@ class Fuse:
         self._is_blown = False
         self._trial = threading.Lock()
 
+    def check(self) -> None:
+        """Raises `Away` if somebody else finds out already."""
+        if self._is_blown and self._trial.locked():
+            raise Away(_SENTENCE)
+
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """Around what asks the database; raises `Away` instead while another one tries."""
@@ -32,7 +39,7 @@ class Fuse:
                 yield
             return
         if not self._trial.acquire(blocking=False):
-            raise Away("the database does not answer at the moment")
+            raise Away(_SENTENCE)
         try:
             with self._observed():
                 yield

@@ -27,8 +27,9 @@ blueprint = Blueprint("intake", __name__)
 STALLED_SECONDS = 5.0
 """How long a client may pause within a request's body."""
 
-LONGER_PATIENCE = 6.0
-"""A store that never sends again gets this much more time for a database that is away."""
+LONGER_PATIENCE = 3.5
+"""A store that never sends again gets this much more time for a database that is away, and one try of two
+seconds more."""
 
 PATIENT_SHARE = 4
 """So many times as many threads as may spend it: else its hooks keep all others from being answered."""

@@ -53,6 +53,7 @@ class Together(Generic[Wish, Answer]):
 
     def __call__(self, wish: Wish) -> Answer:
         """Waits until it is committed."""
+        self._database.check()
         mine: _Waiting[Wish, Answer] = _Waiting(wish)
         with self._lock:
             self._waiting.append(mine)
