@@ -1,6 +1,7 @@
 """The sweep: finds what is due, stuck or forgotten, and wakes somebody. Runs as its own process.
 
-It holds nothing that matters: it may be killed, and two of them do no harm.
+It holds nothing that matters: it may be killed, and two of them do no harm. While nobody can be woken, it
+delivers itself what is due.
 """
 
 import signal
@@ -12,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webhooks import completion, confirming, dedup, erasure, privacy, reporting, retention
 from webhooks.clock import DAY, now_ms
+from webhooks.deputy import Deputy
 from webhooks.relay import Relay
 from webhooks.rounds import Rounds
 from webhooks.tokens import Tokens
@@ -32,6 +34,7 @@ class Sweep:
         self.transport = Transport(connections=1)
         self.tokens = Tokens(self.transport)
         self.stopping = threading.Event()
+        self.deputy = Deputy(relay, self.stopping)
         self._tidied = 0.0
         self._audited = -AUDIT_SECONDS
 
@@ -48,7 +51,12 @@ class Sweep:
                 log.warning("the database did not answer; sweeping again later", error=error)
             self.stopping.wait(self.relay.settings.sweep_seconds)
         rounds.end()
+        self.close()
+
+    def close(self) -> None:
+        """Gives back what it holds."""
         self.transport.close()
+        self.deputy.close()
 
     def once(self) -> None:
         """One round: wake for what is due, end what is too old, tidy up, fetch what hooks only named, ask
@@ -136,3 +144,7 @@ class Sweep:
         waiting = self.relay.wake.waiting()
         if waiting is not None:
             self.relay.wake.now(unless_flagged=waiting > 0)
+        if waiting is None or self.relay.wake.rests_until > time.monotonic():
+            self.deputy.step_in()
+        else:
+            self.deputy.rest()

@@ -17,7 +17,8 @@ from werkzeug import Request, Response
 from integrations.hook import Hook
 from integrations.stores.stripe import Stripe
 from tests.webhooks.conftest import SAMPLES, Environment
-from webhooks import app, completion, reporting, settings
+from tests.webhooks.pixel import Pixel
+from webhooks import app, completion, jobs, reporting, settings
 from webhooks.clock import DAY, now_ms
 from webhooks.delivery import Drain, open_drain
 from webhooks.relay import Relay
@@ -33,7 +34,7 @@ STRIPE_SECRET = "whsec_for_tests_only"
 def sweep(relay: Relay) -> Iterator[Sweep]:
     made = Sweep(relay)
     yield made
-    made.transport.close()
+    made.close()
 
 
 def test_an_order_that_woke_nobody_is_found(relay: Relay, sweep: Sweep, post: Post, order: Any) -> None:
@@ -58,6 +59,45 @@ def test_a_lost_job_is_rung_again_although_the_flag_stands(
 def test_nothing_due_wakes_nobody(relay: Relay, sweep: Sweep) -> None:
     sweep.once()
     assert relay.wake.waiting() == 0
+
+
+@pytest.fixture(params=["away", "full"])
+def redis_in_trouble(request: pytest.FixtureRequest, relay: Relay) -> Iterator[Callable[[], None]]:
+    """A Redis that takes no calls, until the function is called."""
+    with Redis.from_url(relay.redis_url) as redis:
+        if request.param == "full":
+            redis.config_set("maxmemory", 1)
+        else:
+            relay.wake = jobs.Wake("redis://127.0.0.1:9/0")
+
+        def mend() -> None:
+            redis.config_set("maxmemory", 0)
+            relay.wake = jobs.Wake(relay.redis_url)
+
+        yield mend
+        mend()
+
+
+def test_while_nobody_can_be_woken_the_sweep_delivers(
+    relay: Relay,
+    sweep: Sweep,
+    orders: Callable[[int], list[str]],
+    pixel: Pixel,
+    redis_in_trouble: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    placed = orders(3)
+    sweep.once()
+    assert pixel.ids == [], "Redis may only have hiccuped"
+    monkeypatch.setattr("webhooks.deputy.SILENT_SECONDS", 0.0)
+    sweep.once()
+    assert sorted(pixel.ids) == placed
+    redis_in_trouble()
+    with relay.database.write() as db:
+        db.execute(update(deliveries).values(state="due", due_at=0))
+    sweep.once()
+    assert len(pixel.ids) == 3, "the workers' turn again"
+    assert relay.wake.waiting() == 1
 
 
 def test_two_sweeps_do_no_harm(relay: Relay, sweep: Sweep, post: Post, order: Any) -> None:
