@@ -35,6 +35,16 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
+def disk(folder: Path, megabytes: int) -> Iterator[None]:
+    """A small disk of its own in the place of that empty folder; raises `CannotStart` without the right."""
+    _run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder], None)
+    try:
+        yield
+    finally:
+        _run(["umount", "--lazy", folder], None)
+
+
+@contextmanager
 def valkey() -> Iterator[str]:
     """The address of a new Valkey, as redis-py writes it."""
     with folder() as home:
@@ -84,7 +94,7 @@ def postgres() -> Iterator[str]:
 @contextmanager
 def database(server: str, name: str) -> Iterator[str]:
     """The address of a fresh, empty database on that PostgreSQL, gone afterwards."""
-    with psycopg.connect(_conninfo(server), autocommit=True) as connection:
+    with psycopg.connect(address_for_psycopg(server), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
         try:
             yield server.replace("/postgres?", f"/{name}?")
@@ -94,13 +104,14 @@ def database(server: str, name: str) -> Iterator[str]:
 
 def empty(address: str, tables: Iterable[str]) -> None:
     """Empties these tables of that database and starts their ids anew, whoever still reads them."""
-    with psycopg.connect(_conninfo(address), autocommit=True) as connection:
+    with psycopg.connect(address_for_psycopg(address), autocommit=True) as connection:
         others = "datname = current_database() AND pid <> pg_backend_pid()"
         connection.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
         connection.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY".encode())
 
 
-def _conninfo(address: str) -> str:
+def address_for_psycopg(address: str) -> str:
+    """The same address as the driver writes it."""
     return address.replace("postgresql+psycopg:", "postgresql:")
 
 
@@ -139,7 +150,7 @@ def _ready(address: str, server: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            psycopg.connect(_conninfo(address)).close()
+            psycopg.connect(address_for_psycopg(address)).close()
         except psycopg.OperationalError:
             time.sleep(0.02)
         else:

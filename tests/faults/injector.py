@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -44,7 +45,7 @@ class Injector:
         return sum(count for name, count in self.done.items() if name in KILLS)
 
     def run(self, seconds: float, kills: int) -> None:
-        """Spreads at least so many kills, and what else is in the deck, over the time."""
+        """Spreads so many kills, and what else is in the deck, over the time."""
         deck = self._drawn(kills)
         began = time.monotonic()
         for number, name in enumerate(deck):
@@ -61,12 +62,16 @@ class Injector:
         return hit
 
     def _drawn(self, kills: int) -> list[str]:
+        """Whole rounds, as far as the last one that kills."""
         round_ = dict(DECK)
         if self.relay.database_kind == "postgresql":
             round_["postgresql"] = 1
-        in_round = sum(count for name, count in round_.items() if name in KILLS)
-        deck = [name for name, count in round_.items() for _ in range(count)] * -(-kills // in_round)
-        self.chance.shuffle(deck)
+        deck: list[str] = []
+        while (left := kills - sum(name in KILLS for name in deck)) > 0:
+            cards = [name for name, count in round_.items() for _ in range(count)]
+            self.chance.shuffle(cards)
+            deadly = accumulate(name in KILLS for name in cards)
+            deck += [name for name, so_far in zip(cards, deadly, strict=True) if so_far <= left]
         return deck
 
     # --- the faults ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ from tests.environments import KEY
 from tests.faults.orders import ENVIRON
 from tests.faults.processes import Fleet, Program
 from webhooks import embedded, migrations
-from webhooks.database import Database, Unavailable
+from webhooks.database import HASTY, Database, Unavailable
 from webhooks.questions import Questions
 from webhooks.sandbox.standin import Received
 from webhooks.schema import deliveries
@@ -49,11 +49,15 @@ _READY_SECONDS = 30.0
 
 
 class Changes(NamedTuple):
-    """What a test may have otherwise than a host: the arguments of Python, the time of the answers."""
+    """What a test may have otherwise than a host: the arguments of Python, the time of the answers, more
+    arguments of PostgreSQL, a disk of the ledger's own (SQLite's) that is soon full."""
 
     web: tuple[str, ...] = ("-m", "webhooks", "web")
     worker: tuple[str, ...] = ("-m", "webhooks", "worker")
+    sweeper: tuple[str, ...] = ("-m", "webhooks", "sweep")
     delays: tuple[float, float] = DELAYS
+    postgresql: tuple[str, ...] = ()
+    disk_megabytes: int = 0
 
 
 AS_ON_A_HOST = Changes()
@@ -77,7 +81,11 @@ class Installation:
         self._web_port, self._destination_port = ports.free(), ports.free()
         self.web_url = f"http://127.0.0.1:{self._web_port}"
         self._cluster: servers.Cluster | None = None
-        self.database = Database(self._database_url(), patience=1.0, connections=1)
+        self.disk = home / "disk"
+        self.disk.mkdir()
+        self.ledger_file = self.disk / "ledger.db"
+        self.database_url = self._database_url()
+        self.database = Database(self.database_url, patience=HASTY, connections=1)
 
     @property
     def redis_url(self) -> str:
@@ -89,7 +97,8 @@ class Installation:
         """Everything, in the order in which a host has it."""
         if self._cluster is not None:
             owner = self._cluster.owner
-            self.fleet.start(self._program("postgresql", *self._cluster.command, owner=owner))
+            command = (*self._cluster.command, *self._changes.postgresql)
+            self.fleet.start(self._program("postgresql", *command, owner=owner))
         self.start_valkey()
         destination = ("-m", "webhooks.sandbox", "meta", "--port", str(self._destination_port))
         account = ",".join(
@@ -124,7 +133,7 @@ class Installation:
         yield self._program("web", python, *self._changes.web)
         for name in WORKERS:
             yield self._program(name, python, *self._changes.worker)
-        yield self._program("sweeper", python, "-m", "webhooks", "sweep")
+        yield self._program("sweeper", python, *self._changes.sweeper)
 
     def _program(self, name: str, *command: str, owner: int | None = None) -> Program:
         folder = self.home / "postgresql" if name == "postgresql" else ROOT
@@ -135,7 +144,7 @@ class Installation:
         """What each of our processes is told; nothing of this machine's own."""
         return {
             "PATH": os.defpath,
-            "DATABASE_URL": self._database_url(),
+            "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
             "RELAY_DATA_DIR": str(self.home),
             "RELAY_SECRET_KEYS": KEY,
@@ -147,7 +156,7 @@ class Installation:
 
     def _database_url(self) -> str:
         if self.database_kind == "sqlite":
-            return f"sqlite:///{self.home / 'ledger.db'}"
+            return f"sqlite:///{self.ledger_file}"
         if self._cluster is None:
             folder = self.home / "postgresql"
             folder.mkdir()
@@ -222,8 +231,10 @@ def installed(
     **settings: str,
 ) -> Iterator[Installation]:
     """A relay that is ready. Nothing of it is left afterwards."""
-    with servers.folder() as home, Fleet(home) as fleet:
+    with servers.folder() as home, ExitStack() as disk, Fleet(home) as fleet:
         relay = Installation(home, fleet, database, changes, settings)
+        if changes.disk_megabytes:
+            disk.enter_context(servers.disk(relay.disk, changes.disk_megabytes))
         try:
             relay.start(random.Random(seed))
             yield relay

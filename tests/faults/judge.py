@@ -1,15 +1,18 @@
 """Compares what was acknowledged with what arrived, and the ledger with both."""
 
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
+from sqlalchemy import func, select
 
 from tests.faults.installation import Installation
 from tests.faults.load import CUT_OFF, Load
 from tests.faults.processes import Exit
 from webhooks.sandbox.standin import Received
+from webhooks.schema import attempts
 
 LATEST_SECONDS = 60.0
 """Everything acknowledged is delivered so long after the last fault."""
@@ -37,6 +40,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     disagreements: list[str]
     crashed: list[str]
     wrong_answers: list[str]
+    failed: list[str]
     late: bool
 
     orders: int
@@ -44,6 +48,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     received: int
     duplicates: int
     ambiguous: int
+    in_flight: float
+    interrupted: list[int]
+    travel_p50: float
+    travel_slowest: float
     answers: dict[str, int]
     faults: dict[str, int]
     kills: int
@@ -68,9 +76,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             (self.wrong_answers, "answered neither 200 nor 503"),
         ]
         sentences = [f"{len(items)} {what}: {_some(items)}" for items, what in found if items]
+        sentences += self.failed
         if self.late:
             sentences.append(f"not everything was delivered {LATEST_SECONDS:.0f} s after the last fault")
         return sentences
+
+    def _interrupted(self) -> str:
+        return ", ".join(map(str, self.interrupted)) or "none"
 
     def _times(self) -> str:
         named = {"p50": self.p50, "p90": self.p90, "p99": self.p99, "slowest": self.slowest}
@@ -85,6 +97,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             ("milliseconds", self._times()),
             ("received", f"{self.received} orders, {self.duplicates} of them twice"),
             ("ambiguous", f"{self.ambiguous} in the ledger"),
+            ("in flight", f"{self.in_flight:.1f} orders on average; at the kills {self._interrupted()}"),
+            ("travelled", f"{self.travel_p50:.0f} ms at the median, {self.travel_slowest:.0f} at most"),
             ("settled", f"{self.settled_seconds:.1f} s after load and faults"),
             ("lost", str(len(self.lost))),
             ("verdict", "kept" if not self.broken else "BROKEN"),
@@ -103,31 +117,38 @@ def judge(
     settled: float,
     faults: Counter[str],
     kills: int,
+    failed: Sequence[str] = (),
 ) -> Verdict:
-    """Reads both sides. Ask when nothing runs any more that could send."""
+    """Reads both sides. Ask when nothing runs any more that could send. ``failed``: what else was promised
+    and not kept."""
     received, ledger = relay.received(), {row["event_id"]: row for row in relay.ledger()}
     times = Counter(one.event_id for one in received)
     twice = {order for order, count in times.items() if count > 1}
     flagged = {order for order, row in ledger.items() if row["ambiguous"]}
-    answers = load.statuses
+    answers, travels = load.statuses, _travels(received, load)
     return Verdict(
         name=name,
         database=relay.database_kind,
         seed=seed,
-        lost=sorted(load.acknowledged - times.keys()),
-        unrecorded=sorted(load.acknowledged - ledger.keys()),
+        lost=sorted(load.acknowledged.keys() - times.keys()),
+        unrecorded=sorted(load.acknowledged.keys() - ledger.keys()),
         unexplained=sorted(twice - flagged),
         misstated=_misstated(received, load),
         strangers=sorted(times.keys() - load.placed.keys()),
         disagreements=_disagreements(ledger, times),
         crashed=[f"{one.name} with {one.code}" for one in relay.fleet.exits if not _is_explained(one)],
         wrong_answers=[f"{status}" for status in sorted(answers) if status not in {200, 503, CUT_OFF}],
+        failed=list(failed),
         late=settled >= LATEST_SECONDS,
         orders=len(load.placed),
         acknowledged=len(load.acknowledged),
         received=len(times),
         duplicates=len(twice),
         ambiguous=len(flagged),
+        in_flight=round(_in_flight(relay), 2),
+        interrupted=_interrupted(relay),
+        travel_p50=round(travels[len(travels) // 2] * 1_000, 1) if travels else 0.0,
+        travel_slowest=round(travels[-1] * 1_000, 1) if travels else 0.0,
         answers={str(status or "no answer"): count for status, count in sorted(answers.items())},
         faults=dict(faults),
         kills=kills,
@@ -138,6 +159,35 @@ def judge(
         slowest=round(load.slowest(1.0) * 1_000, 1),
         longest=round(max((answer.seconds for answer in load.answers), default=0.0) * 1_000, 1),
     )
+
+
+def _travels(received: list[Received], load: Load) -> list[float]:
+    """Seconds from acknowledgement to destination, of each order, sorted; what arrives before its store has
+    read the answer took none."""
+    first: dict[str, float] = {}
+    for one in received:
+        first.setdefault(one.event_id, one.at)
+    known = load.acknowledged
+    return sorted(max(0.0, at - known[order]) for order, at in first.items() if order in known)
+
+
+def _in_flight(relay: Installation) -> float:
+    """How many orders were between sending and closing, on average: what a death leaves in doubt."""
+    spent = select(
+        func.min(attempts.c.opened_at),
+        func.max(attempts.c.closed_at),
+        func.sum(attempts.c.closed_at - attempts.c.opened_at),
+    ).where(attempts.c.outcome != "interrupted", attempts.c.closed_at.is_not(None))
+    with relay.database.read() as db:
+        first, last, total = db.execute(spent).one()
+    return float(total) / (last - first) if first and last > first else 0.0
+
+
+def _interrupted(relay: Installation) -> list[int]:
+    """How many orders each worker had sent when it died, request by request."""
+    left = select(func.count()).where(attempts.c.outcome == "interrupted").group_by(attempts.c.batch)
+    with relay.database.read() as db:
+        return sorted(db.execute(left).scalars(), reverse=True)
 
 
 def _misstated(received: list[Received], load: Load) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ class Answer(NamedTuple):
     status: int
     at: float
     seconds: float
+    store: str
 
 
 class Load:
@@ -55,8 +57,10 @@ class Load:
         self._chance = random.Random(0)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._future: Future[None] | None = None
+        self._over = threading.Event()
         self.placed: dict[str, Told] = {}
-        self.acknowledged: set[str] = set()
+        self.acknowledged: dict[str, float] = {}
+        """When, as `time.time` says it."""
         self.answers: list[Answer] = []
 
     @property
@@ -67,6 +71,10 @@ class Load:
     def start(self) -> None:
         """Begins; returns at once."""
         self._future = self._thread.submit(asyncio.run, self._run())
+
+    def stop(self) -> None:
+        """Places no more orders."""
+        self._over.set()
 
     def join(self) -> None:
         """Waits until every store has its answer or has given up."""
@@ -87,6 +95,8 @@ class Load:
         async with asyncio.TaskGroup() as stores:
             for number in range(int(self._rate * self._seconds)):
                 await asyncio.sleep(began + number / self._rate - time.monotonic())
+                if self._over.is_set():
+                    break
                 for told in orders.place(number, hooks=1 + (self._chance.random() < self._echoes)):
                     self.placed[told.order_id] = told
                     stores.create_task(self._tell(told))
@@ -103,8 +113,8 @@ class Load:
 
     def _note(self, told: Told) -> None:
         if told.order_id not in self.acknowledged:
-            self.acknowledged.add(told.order_id)
-            line = msgspec.json.encode({"store": told.store, "order_id": told.order_id, "at": time.time()})
+            now = self.acknowledged[told.order_id] = time.time()
+            line = msgspec.json.encode({"store": told.store, "order_id": told.order_id, "at": now})
             with self._file.open("ab") as file:
                 file.write(line + b"\n")
 
@@ -117,7 +127,7 @@ async def post(url: str, told: Told) -> Answer:
             status = await _exchange(url, told)
     except (OSError, TimeoutError, asyncio.IncompleteReadError, IndexError, ValueError):
         status = CUT_OFF
-    return Answer(status, began, time.monotonic() - began)
+    return Answer(status, began, time.monotonic() - began, told.store)
 
 
 async def _exchange(url: str, told: Told) -> int:

@@ -1,6 +1,7 @@
-"""Many mixed runs, one after the other: ``python -m tests.faults.long --runs 200 --database sqlite``.
+"""Many runs, one after the other: ``python -m tests.faults.long --runs 200 --database sqlite``.
 
-Prints each verdict, and appends it to a file as one JSON line. Ends with 1 if a promise was broken.
+Mixed runs (everything is killed at random), or scenes (one kind of trouble each). Prints each verdict, and
+appends it to a file as one JSON line. Ends with 1 if a promise was broken.
 """
 
 import argparse
@@ -17,7 +18,12 @@ import msgspec
 from tests.faults.installation import ROOT, Kind
 from tests.faults.judge import Verdict
 from tests.faults.mixed import mixed
+from tests.faults.scenes import BOTH, Scene, play
+from tests.faults.scenes_database import SCENES as OF_DATABASES
+from tests.faults.scenes_deploy import SCENES as OF_DEPLOYS
+from tests.faults.scenes_redis import SCENES as OF_REDIS
 
+SCENES: dict[str, Scene] = {**OF_DATABASES, **OF_REDIS, **OF_DEPLOYS}
 RESULTS = ROOT / "build" / "faults.jsonl"
 
 
@@ -26,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options().parse_args(arguments)
     options.results.parent.mkdir(parents=True, exist_ok=True)
     verdicts = []
-    for seed, database in _runs(options):
-        verdict = mixed(database, seed, rate=options.rate, seconds=options.seconds, kills=options.kills)
+    for scene, seed, database in _runs(options):
+        verdict = _run(scene, database, seed, options)
         verdicts.append(verdict)
         _keep(options.results, verdict, options)
         _say(str(verdict))
@@ -40,7 +46,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     acknowledged = sum(verdict.acknowledged for verdict in verdicts)
     duplicates = sum(verdict.duplicates for verdict in verdicts)
     share = duplicates / acknowledged if acknowledged else 0.0
-    broken = ", ".join(f"{verdict.database} {verdict.seed}" for verdict in verdicts if verdict.broken)
+    broken = ", ".join(f"{one.name} {one.database} {one.seed}" for one in verdicts if one.broken)
     slowest = max((verdict.settled_seconds for verdict in verdicts), default=0.0)
     return (
         f"all: {len(verdicts)} runs, {sum(verdict.kills for verdict in verdicts)} kills\n"
@@ -52,12 +58,19 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def _runs(options: argparse.Namespace) -> Iterator[tuple[int, Kind]]:
-    kinds: tuple[Kind, ...] = ("sqlite", "postgresql")
+def _runs(options: argparse.Namespace) -> Iterator[tuple[str, int, Kind]]:
+    scenes = list(SCENES) if options.scene == "all" else [options.scene]
     for seed in range(options.seed, options.seed + options.runs):
-        for kind in kinds:
-            if options.database in {kind, "both"}:
-                yield seed, kind
+        for scene in scenes:
+            for kind in SCENES[scene].databases if scene in SCENES else BOTH:
+                if options.database in {kind, "both"}:
+                    yield scene, seed, kind
+
+
+def _run(scene: str, database: Kind, seed: int, options: argparse.Namespace) -> Verdict:
+    if scene in SCENES:
+        return play(scene, SCENES[scene], database, seed=seed, rate=options.rate, scale=options.scale)
+    return mixed(database, seed, rate=options.rate, seconds=options.seconds, kills=options.kills)
 
 
 def _keep(file: Path, verdict: Verdict, options: argparse.Namespace) -> None:
@@ -86,9 +99,11 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=1, help="of each kind (1)")
     parser.add_argument("--seed", type=int, default=1, help="of the first run; the next ones count up (1)")
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
+    parser.add_argument("--scene", choices=("mixed", "all", *SCENES), default="mixed", help="(mixed)")
+    parser.add_argument("--scale", type=float, default=1.0, help="shortens a scene's trouble (1.0)")
     parser.add_argument("--rate", type=float, default=100, help="orders per second (100)")
-    parser.add_argument("--seconds", type=float, default=12, help="of load and faults (12)")
-    parser.add_argument("--kills", type=int, default=10, help="at least so many processes per run (10)")
+    parser.add_argument("--seconds", type=float, default=12, help="of a mixed run (12)")
+    parser.add_argument("--kills", type=int, default=10, help="so many processes per mixed run (10)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="a file that grows by one line per run")
     return parser
 

@@ -150,6 +150,12 @@ class Fleet:
             killed = [] if pid is None else [self._kill(one) for one in tree(pid)]
             return bool(killed) and all(killed)
 
+    def signal_tree(self, name: str, number: signal.Signals) -> bool:
+        """Any other signal to the process and all its children."""
+        with self._lock:
+            pid = self.pid(name)
+            return pid is not None and _signal(tree(pid), number)
+
     def signal(self, name: str, number: signal.Signals) -> bool:
         """Any other signal to that one process."""
         with self._lock:

@@ -1,0 +1,21 @@
+"""Short runs of some of the scenes that `./dev faults --scene` plays at full length."""
+
+import sys
+
+import pytest
+
+from tests.faults.long import SCENES
+from tests.faults.scenes import play
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+SHOWN = ("database frozen", "disk full", "redis garbage")
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_scene_ends_well(name: str) -> None:
+    scene = SCENES[name]
+    verdict = play(name, scene, scene.databases[0], rate=30, scale=0.25, timed=False)
+    sys.stdout.write(str(verdict))
+    assert not verdict.broken, str(verdict)
+    assert verdict.acknowledged > 20
