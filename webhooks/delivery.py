@@ -99,9 +99,8 @@ class Drain:
             self._send_ready()
         is_busy = bool(taken or self._flights or self._ready)
         if self._flights:
-            done, _ = wait(self._flights, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED)
-            for flight in done:
-                self._land(flight)
+            wait(self._flights, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED)
+            self._land_all()
         return is_busy
 
     def close(self) -> None:
@@ -181,6 +180,7 @@ class Drain:
 
     def _feed(self, account: Account, limit: int, *, alone: bool) -> int:
         """Claims a batch and sends it on its way; returns how many deliveries were taken."""
+        self._land_all()
         now, batch = now_ms(), uuid4().hex
         until = now + self._lease()
         claimed = self.relay.leases.claim(account.slug, limit, batch, now, until, alone=alone)
@@ -220,6 +220,7 @@ class Drain:
         """On its way. If the ledger is away now, it stays ready; whatever else goes wrong looks like a crash
         and counts as one."""
         try:
+            self._land_all()
             self._dispatch(parcel)
         except SQLAlchemyError:
             self._ready.append(parcel)
@@ -277,6 +278,12 @@ class Drain:
         self._ready[:0] = halves(parcel)
 
     # --- read and close ----------------------------------------------------------------------------------
+
+    def _land_all(self) -> None:
+        """Writes down at once what has come back. Done before anything else that takes time: until it is
+        written, a worker that dies leaves in doubt whether it was sent."""
+        for flight in [one for one in self._flights if one.done()]:
+            self._land(flight)
 
     def _land(self, flight: Future[Answer]) -> None:
         """Judges an answer. If the ledger cannot take the verdict now, the flight lands once more."""

@@ -8,7 +8,7 @@ from webhooks.delivery import Drain, open_drain
 from webhooks.relay import Relay
 
 SILENT_SECONDS = 10.0
-"""How long nobody could be woken before somebody else delivers. A Redis that restarts is not silent for long."""
+"""How long nobody could be woken before somebody else delivers. A Redis that restarts is back by then."""
 
 DELIVER_SECONDS = 10.0
 """How long a round of it takes: whoever does it has more to do."""

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import wait
 from typing import Any
 
 import pytest
@@ -50,6 +51,34 @@ def test_a_backlog_goes_out_in_batches(relay: Relay, drain: Drain, pixel: Pixel,
     drain.run(5)
     assert len(pixel.calls) == 1
     assert len(set(pixel.ids)) == 30
+
+
+def test_an_answer_is_written_down_before_anything_else_goes_out(
+    relay: Relay,
+    drain: Drain,
+    pixel: Pixel,
+    orders: Callable[[int], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Until then a worker that dies leaves in doubt what it had sent."""
+    claim, open_attempts = relay.leases.claim, relay.leases.open_attempts
+    unwritten: list[int] = []
+
+    def slow_claim(*facts: Any, **more: Any) -> Any:
+        wait(drain._flights)
+        return claim(*facts, **more)
+
+    def watched(*facts: Any, **more: Any) -> Any:
+        unwritten.append(sum(flight.done() for flight in drain._flights))
+        return open_attempts(*facts, **more)
+
+    monkeypatch.setattr("webhooks.delivery.BATCH", 1)
+    monkeypatch.setattr(relay.leases, "claim", slow_claim)
+    monkeypatch.setattr(relay.leases, "open_attempts", watched)
+    placed = orders(6)
+    drain.run(5)
+    assert sorted(pixel.ids) == placed
+    assert unwritten == [0] * 6
 
 
 def test_a_failure_is_tried_again_under_the_same_id(
