@@ -63,8 +63,14 @@ def test_an_answer_is_written_down_before_anything_else_goes_out(
     """Until then a worker that dies leaves in doubt what it had sent."""
     claim, open_attempts = relay.leases.claim, relay.leases.open_attempts
     unwritten: list[int] = []
+    seen_flying: list[int] = []
+
+    def answer(data: list[dict[str, Any]]) -> Response:
+        time.sleep(0.1)
+        return pixel.accept(data)
 
     def slow_claim(*facts: Any, **more: Any) -> Any:
+        seen_flying.append(len(drain._flights))
         wait(drain._flights)
         return claim(*facts, **more)
 
@@ -75,10 +81,12 @@ def test_an_answer_is_written_down_before_anything_else_goes_out(
     monkeypatch.setattr("webhooks.delivery.BATCH", 1)
     monkeypatch.setattr(relay.leases, "claim", slow_claim)
     monkeypatch.setattr(relay.leases, "open_attempts", watched)
+    pixel.answer = answer
     placed = orders(6)
     drain.run(5)
     assert sorted(pixel.ids) == placed
     assert unwritten == [0] * 6
+    assert max(seen_flying) > 0, "else nothing came back meanwhile"
 
 
 def test_a_failure_is_tried_again_under_the_same_id(
