@@ -6,11 +6,12 @@ a `Response` too, so that an adapter judges all of them in one place.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import ClassVar, Literal
 
 import msgspec
 
-from integrations.event import Event
+from integrations.event import Buyer, Event
 from integrations.setting import Secret, Setting, Value
 
 State = Literal["delivered", "retry", "held", "refused", "expired", "suppressed", "broken"]
@@ -127,6 +128,24 @@ class Delivery(msgspec.Struct, frozen=True):
     restricted: Restriction = ""
 
 
+def invented(now: int) -> Delivery:
+    """An order that nobody placed, for a check: it tells as little as any destination takes. ``now`` is Unix
+    seconds."""
+    event = Event(
+        store="check",
+        shop="check",
+        key="check",
+        order_id="check",
+        event_time=now,
+        value=Decimal(1),
+        currency="USD",
+        origin="api",
+        attributes={"ga_client_id": "1.1000000000"},
+        buyer=Buyer(email="nobody@example.com"),
+    )
+    return Delivery(event, "purchase-relay-check")
+
+
 class Destination(ABC):
     """What every destination's file holds. Stateless: one instance serves all accounts."""
 
@@ -198,6 +217,11 @@ class Destination(ABC):
     def check(self, account: Account, now: int) -> Request | None:  # noqa: ARG002
         """A request that proves token, account and permission without recording an event; None if the
         destination has no such thing."""
+        return None
+
+    def rehearse(self, delivery: Delivery, account: Account, now: int) -> Request | None:  # noqa: ARG002
+        """The request that sends this delivery where the destination judges it and counts nothing; None if it
+        has no such place. The answer is for `read_check`. ``now`` is Unix seconds."""
         return None
 
     def read_check(self, response: Response) -> Outcome:

@@ -40,6 +40,12 @@ class Bench:
             return token
         return self.destination.read_check(self.transport.send(_authorized(request, token)))
 
+    def rehearse(self, told: Delivery) -> Outcome:
+        """What the destination makes of the answer of its own test mode."""
+        request = self.destination.rehearse(told, self.account, NOW)
+        assert request is not None
+        return self.destination.read_check(self.transport.send(_authorized(request, self._token)))
+
     def _exchange(self, known: Account) -> str | Outcome:
         """The access token, ``""`` where there is no such thing."""
         asked = self.destination.exchange(known, NOW)

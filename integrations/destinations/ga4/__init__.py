@@ -6,7 +6,6 @@ validating-events) and support.google.com/analytics/answer/12313109 on transacti
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,6 +21,7 @@ from integrations.destination import (
     Request,
     Response,
     Summary,
+    invented,
 )
 from integrations.event import DEFAULT_ITEM_ID, ConsentState, Event, Line, item_id
 from integrations.payload import filled
@@ -118,12 +118,10 @@ class Ga4(Destination):
 
     def check(self, account: Account, now: int) -> Request:
         """An invented purchase at the debug endpoint, which records nothing."""
-        event = Event(
-            store="check", shop="check", key="check", order_id="check", event_time=now,
-            value=Decimal(1), currency="USD", attributes={"ga_client_id": "1.1000000000"},
-        )  # fmt: skip
-        body = _body(Delivery(event, "purchase-relay-check"), account)
-        return _post("/debug/mp/collect", body, account)
+        return self.rehearse(invented(now), account, now)
+
+    def rehearse(self, delivery: Delivery, account: Account, now: int) -> Request:  # noqa: ARG002
+        return _post("/debug/mp/collect", _body(delivery, account), account)
 
     def read_check(self, response: Response) -> Outcome:
         """validating-events: an empty list of messages is a yes."""

@@ -5,7 +5,6 @@ Sources: developers.google.com/data-manager/api (devguides/events, reference/res
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,6 +21,7 @@ from integrations.destination import (
     Response,
     Summary,
     Token,
+    invented,
 )
 from integrations.destinations.google.answer import checked, confirmed, verdicts
 from integrations.destinations.google.credentials import API_BASE, read_token, token_request
@@ -33,7 +33,7 @@ from integrations.destinations.google.payload import (
     known,
     user_identifiers,
 )
-from integrations.event import DEFAULT_ITEM_ID, Buyer, Event
+from integrations.event import DEFAULT_ITEM_ID, Event
 from integrations.payload import filled
 from integrations.setting import Setting
 
@@ -160,11 +160,9 @@ class Google(Destination):
 
     def check(self, account: Account, now: int) -> Request:
         """An invented order that Google checks in full and does not count."""
-        event = Event(
-            store="check", shop="check", key="check", order_id="check", event_time=now,
-            value=Decimal(0), currency="USD", buyer=Buyer(email="check@example.com"),
-        )  # fmt: skip
-        delivery = Delivery(event, "purchase-relay-check")
+        return self.rehearse(invented(now), account, now)
+
+    def rehearse(self, delivery: Delivery, account: Account, now: int) -> Request:  # noqa: ARG002
         return _ingest([ingested_event(delivery, account)], account, validateOnly=True)
 
     def read_check(self, response: Response) -> Outcome:

@@ -4,7 +4,6 @@ Sources: developers.openai.com/ads/conversions-api and .../ads/supported-events 
 recorded answers: the documents say nothing of what is answered.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from integrations.destination import (
     Request,
     Response,
     Summary,
+    invented,
 )
 from integrations.destinations.openai.answer import verdict
 from integrations.destinations.openai.payload import SOURCES, TYPE, conversion, match_keys
@@ -86,18 +86,12 @@ class OpenAI(Destination):
         """One failure fails all, so there is one verdict, for each of the events."""
         return [verdict(count, response)] * count
 
-    def check(self, account: Account, now: int) -> Request | None:
+    def check(self, account: Account, now: int) -> Request:
         """A made-up event that is looked at and not saved."""
-        nobody = {"emails_sha256": [hashlib.sha256(b"nobody@example.com").hexdigest()]}
-        event = {
-            "id": "purchase-relay-check",
-            "type": TYPE,
-            "timestamp_ms": now * 1000,
-            "action_source": "other",
-            "user": nobody,
-            "data": {"type": "contents"},
-        }
-        return _request(account, [event], validate_only=True)
+        return self.rehearse(invented(now), account, now)
+
+    def rehearse(self, delivery: Delivery, account: Account, now: int) -> Request:  # noqa: ARG002
+        return _request(account, [conversion(delivery, account)], validate_only=True)
 
     def read_check(self, response: Response) -> Outcome:
         return verdict(1, response)

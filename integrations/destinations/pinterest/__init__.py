@@ -5,7 +5,6 @@ Sources: developers.pinterest.com/docs/api/v5/events-create (the published OpenA
 and for how long its id is remembered, is stated nowhere.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from integrations.destination import (
     Request,
     Response,
     Summary,
+    invented,
 )
 from integrations.destinations.pinterest.answer import verdicts
 from integrations.destinations.pinterest.payload import EVENT_NAME, SOURCES, conversion, user_data
@@ -100,16 +100,12 @@ class Pinterest(Destination):
     def read(self, count: int, response: Response) -> list[Outcome]:
         return verdicts(count, response)
 
-    def check(self, account: Account, now: int) -> Request | None:
+    def check(self, account: Account, now: int) -> Request:
         """A made-up event that is looked at and not recorded."""
-        nobody = {"em": [hashlib.sha256(b"nobody@example.com").hexdigest()]}
-        event = {
-            "event_name": EVENT_NAME,
-            "action_source": "web",
-            "event_time": now,
-            "event_id": "purchase-relay-check",
-        }
-        request = _request(account, [event | {"user_data": nobody}])
+        return self.rehearse(invented(now), account, now)
+
+    def rehearse(self, delivery: Delivery, account: Account, now: int) -> Request:  # noqa: ARG002
+        request = _request(account, [conversion(delivery, account)])
         return msgspec.structs.replace(request, url=f"{request.url}?test=true")
 
     def read_check(self, response: Response) -> Outcome:

@@ -6,7 +6,6 @@ api/openapi.yaml).
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 import msgspec
 
@@ -20,10 +19,11 @@ from integrations.destination import (
     Request,
     Response,
     Summary,
+    invented,
 )
 from integrations.destinations.snapchat.answer import verdicts
 from integrations.destinations.snapchat.payload import SOURCES, conversion, user_data
-from integrations.event import DEFAULT_EVENT_ID, DEFAULT_ITEM_ID, Buyer, Event
+from integrations.event import DEFAULT_EVENT_ID, DEFAULT_ITEM_ID, Event
 from integrations.payload import PAGE_URL, page_url
 from integrations.setting import Setting
 
@@ -103,9 +103,12 @@ class Snapchat(Destination):
     def read(self, count: int, response: Response) -> list[Outcome]:
         return verdicts(count, response)
 
-    def check(self, account: Account, now: int) -> Request | None:
+    def check(self, account: Account, now: int) -> Request:
         """VerifySetUp: the same request elsewhere, which is judged and not recorded. Nobody's order."""
-        return _request([Delivery(_sample(now), "check")], account, "events/validate")
+        return self.rehearse(invented(now), account, now)
+
+    def rehearse(self, delivery: Delivery, account: Account, now: int) -> Request:  # noqa: ARG002
+        return _request([delivery], account, "events/validate")
 
     def read_check(self, response: Response) -> Outcome:
         [outcome] = verdicts(1, response)
@@ -132,19 +135,4 @@ def _request(deliveries: Sequence[Delivery], account: Account, path: str) -> Req
             "Content-Type": "application/json",
         },
         body=msgspec.json.encode({"data": [conversion(delivery, account) for delivery in deliveries]}),
-    )
-
-
-def _sample(now: int) -> Event:
-    """An order that nobody placed, with the address of Snap's own example."""
-    return Event(
-        store="",
-        shop="",
-        key="check",
-        order_id="check",
-        event_time=now,
-        value=Decimal(1),
-        currency="USD",
-        origin="api",
-        buyer=Buyer(email="person@example.com"),
     )
