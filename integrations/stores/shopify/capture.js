@@ -39,6 +39,7 @@ function root() {
 // What this cart was told already, as far as that is known. After an order there is a new one, and perhaps without
 // notice.
 function written() {
+  if (/\/(checkouts|orders)\//.test(document.referrer)) return null;
   try {
     const past = JSON.parse(sessionStorage.getItem(CART));
     return past.cart === cookie("cart") && past.at > Date.now() - CART_MINUTES * 60000 ? past.attributes : null;
