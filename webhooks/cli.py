@@ -6,7 +6,9 @@ import click
 
 from webhooks import reporting
 from webhooks.commands import acting, destinations, looking, processes, reconcile, shops, storefront, upkeep
+from webhooks.commands.alerts import alerts_group
 from webhooks.commands.dedup import dedup
+from webhooks.commands.doctor import doctor
 from webhooks.commands.frame import EXIT_CODES, Root
 from webhooks.commands.privacy import privacy_group
 
@@ -27,7 +29,7 @@ for command in (
     *(looking.orders, looking.deliveries, looking.quarantine, looking.stats, looking.ledger),
     *(acting.send_again, acting.release, dedup),
     *(shops.shops, reconcile.reconcile, storefront.snippet),
-    *(destinations.destinations, destinations.events),
-    *(upkeep.db, upkeep.settings_group, upkeep.vault, upkeep.retention, privacy_group),
+    *(destinations.destinations, destinations.events, doctor),
+    *(upkeep.db, upkeep.settings_group, upkeep.vault, upkeep.retention, privacy_group, alerts_group),
 ):
     main.add_command(command)

@@ -38,6 +38,7 @@ STUCK_SECONDS = 120
 """A job takes a minute longer than it claims, at most: what is out lands within. One that takes longer still
 hangs."""
 
+_SWEPT = f"{QUEUE}:swept"
 _FLAG = f"{QUEUE}:awake"
 _FLAG_SECONDS = 30  # a wake-up call that was lost silences nobody for longer
 _PATIENCE = 10.0  # after Redis failed, how long to leave it alone
@@ -139,6 +140,21 @@ class Wake:
         except RedisError:
             return None
 
+    def note_sweep(self, now: int) -> None:
+        """Lets everybody know that a sweep has run (milliseconds). Nothing but the doctor asks."""
+        try:
+            self._redis.set(_SWEPT, now)
+        except RedisError:
+            log.debug("Redis did not take the note of a sweep")
+
+    def last_sweep(self) -> int | None:
+        """When a sweep has run last (milliseconds); None if Redis does not know."""
+        try:
+            noted = self._redis.get(_SWEPT)
+        except RedisError:
+            return None
+        return int(noted) if isinstance(noted, bytes) and noted.isdigit() else None
+
     def _start(self) -> None:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():  # also after a fork
@@ -166,6 +182,16 @@ def answered(redis_url: str) -> None:
         connect(redis_url).delete(_FLAG)
     except RedisError as error:
         log.warning("Redis did not answer; the flag will run out", error=error)
+
+
+def workers(redis_url: str, *, seconds: float) -> int:
+    """How many workers look at the queue: those that RQ has heard of lately. Raises `RedisError`."""
+    redis = connect(redis_url, seconds=seconds)
+    try:
+        found: list[Any] = Worker.all(queue=queue(redis), job_class=OurJob, serializer=JSONSerializer)
+        return len(found)
+    finally:
+        redis.close()
 
 
 class Stuck(BaseException):

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -23,7 +23,16 @@ from webhooks import settings_values as values
 from webhooks.settings_values import BadValue, Findings
 from webhooks.settings_variables import COMMON, Variable, env_example, variables
 
-__all__ = ["BadSettings", "Settings", "Variable", "describe", "env_example", "load", "variables"]
+__all__ = [
+    "BadSettings",
+    "Settings",
+    "Variable",
+    "describe",
+    "env_example",
+    "ephemeral_host",
+    "load",
+    "variables",
+]
 
 T = TypeVar("T")
 
@@ -52,6 +61,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     public_url: str
     sentry_dsn: Secret
+    alert_webhook: Secret
+    alert_email_to: tuple[str, ...]
+    alert_email_from: str
+    smtp_url: Secret
     secret_keys: tuple[Secret, ...]
     retry_schedule: tuple[float, ...]
     lease_seconds: float
@@ -105,6 +118,15 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         raise BadSettings(_lines([*reader.findings.problems, *unknown]))
     warnings = _lines([*reader.findings.warnings, *_oddities(settings), *unknown])
     return msgspec.structs.replace(settings, warnings=warnings)
+
+
+_EPHEMERAL = {"DYNO": "a dyno", "K_SERVICE": "Cloud Run"}
+"""The variable by which a host is known that gives every process a new disk, and what it is called there."""
+
+
+def ephemeral_host() -> str:
+    """What this process runs on, if its disk does not outlive it for certain; else ``""``."""
+    return next((name for variable, name in _EPHEMERAL.items() if variable in os.environ), "")  # noqa: TID251
 
 
 def describe(settings: Settings) -> list[tuple[str, str]]:
@@ -213,6 +235,7 @@ def _settings(
             "RELAY_PUBLIC_URL", partial(values.web_url, loopback_http=env == "development")
         ),
         sentry_dsn=reader.read("SENTRY_DSN", values.sentry_dsn),
+        **_alerts(reader),
         secret_keys=reader.read("RELAY_SECRET_KEYS", values.fernet_keys),
         retry_schedule=reader.read("RELAY_RETRY_SCHEDULE", values.schedule),
         lease_seconds=reader.seconds("RELAY_LEASE_SECONDS", 0.5, 3_600),
@@ -231,6 +254,19 @@ def _settings(
         accounts=found_accounts,
         warnings=(),
     )
+
+
+def _alerts(reader: _Reader) -> dict[str, Any]:
+    recipients = reader.read("ALERT_EMAIL_TO", values.mail_addresses)
+    server = reader.read("SMTP_URL", values.smtp_url)
+    if recipients and not server and not reader.text("SMTP_URL"):
+        reader.findings.problems.append("ALERT_EMAIL_TO needs SMTP_URL, the server that takes the mail")
+    return {
+        "alert_webhook": reader.read("ALERT_WEBHOOK_URL", values.alert_webhook),
+        "alert_email_to": recipients,
+        "alert_email_from": reader.read("ALERT_EMAIL_FROM", values.mail_address) or "".join(recipients[:1]),
+        "smtp_url": server,
+    }
 
 
 def _accounts(

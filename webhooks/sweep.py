@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webhooks import completion, confirming, dedup, erasure, privacy, reporting, retention
 from webhooks.clock import DAY, now_ms
 from webhooks.deputy import Deputy
+from webhooks.notices import Notices
 from webhooks.relay import Relay
 from webhooks.rounds import Rounds
 from webhooks.tokens import Tokens
@@ -24,6 +25,9 @@ log = reporting.logger(__name__)
 TIDY_SECONDS = 600
 AUDIT_SECONDS = 60.0
 FORGET_AT_ONCE = 500
+
+_TOO_OLD = "Deliveries became too old while they waited"
+_TOO_OLD_REMEDY = "`purchase-relay deliveries list --state expired` tells which; nothing can bring them back"
 
 
 class Sweep:
@@ -44,6 +48,8 @@ class Sweep:
             signal.signal(number, lambda *_: self.stopping.set())
         rounds = Rounds(self.relay, self.stopping)
         rounds.start()
+        notices = Notices(self.relay, self.stopping)
+        notices.start()
         while not self.stopping.is_set():
             try:
                 self.once()
@@ -51,6 +57,7 @@ class Sweep:
                 log.warning("the database did not answer; sweeping again later", error=error)
             self.stopping.wait(self.relay.settings.sweep_seconds)
         rounds.end()
+        notices.join(1.0)
         self.close()
 
     def close(self) -> None:
@@ -63,6 +70,7 @@ class Sweep:
         what became of what was accepted, do what people ask of their data, compare with what browsers told.
         A step that fails by our own mistake does not stop the others."""
         self.relay.database.tell_time()
+        self.relay.wake.note_sweep(now_ms())
         steps = (self._wake_for_due, self._expire, self._tidy_sometimes, self._complete, self._confirm)
         for step in (*steps, self._do_wishes, self._audit_sometimes):
             try:
@@ -91,7 +99,8 @@ class Sweep:
         while not self.stopping.is_set() and (count := self.relay.ledger.expire(now_ms())):
             total += count
         if total:
-            reporting.alert("expired", "Deliveries became too old while they waited", count=total)
+            reporting.alert("expired", _TOO_OLD, count=total)
+            self.relay.alerts.raise_("expired", "", _TOO_OLD, _TOO_OLD_REMEDY, count=total, is_known=True)
 
     def _tidy_sometimes(self) -> None:
         if time.monotonic() - self._tidied > TIDY_SECONDS:

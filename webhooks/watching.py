@@ -139,7 +139,7 @@ class Watching:
 
     def listen(self) -> None:
         """Looks at what has come, and what has not."""
-        if not self._is_alarmed():
+        if not self.is_alarmed():
             self._clear(NO_ORDERS)
         elif self._raise(NO_ORDERS):
             self._renew()
@@ -160,7 +160,7 @@ class Watching:
         except (NoAccess, Away) as error:
             log.warning("a shop's hooks could not be made anew", error=error, shop=self.shop.slug)
 
-    def _is_alarmed(self) -> bool:
+    def is_alarmed(self) -> bool:
         """Whether the newest hooks ask for somebody at the store, and no sale has come since."""
         newest = (
             select(hooks.c.sealed, hooks.c.last_received_at)
