@@ -26,7 +26,7 @@ from webhooks.twins import NewTwin
 log = reporting.logger(__name__)
 blueprint = Blueprint("collect", __name__)
 
-AT_ONCE = 8
+AT_ONCE = 4
 """Beacons of one process that may be with the database at the same time: the other threads, and the
 database's other connections, are for hooks."""
 
@@ -34,11 +34,12 @@ _LONGEST_AGENT = 500
 
 
 class Limits:
-    """Of one process. A shopper's page sends one beacon for an order, or a few."""
+    """Of one process. A shopper's page sends one beacon for an order, or a few; what a shop may have here
+    would do for ninety thousand orders in an hour."""
 
     def __init__(self) -> None:
         self.clients = Buckets(rate=0.5, burst=20)
-        self.shops = Buckets(rate=100, burst=500)
+        self.shops = Buckets(rate=25, burst=250)
         self.told = Buckets(rate=1 / 600, burst=1)
         self.places = threading.BoundedSemaphore(AT_ONCE)
 

@@ -26,6 +26,11 @@ def names_of(event: Event) -> dict[str, str]:
     return {name: value for name, value in known.items() if value}
 
 
+def hardest(names: Mapping[str, str]) -> dict[str, str]:
+    """Those of an order's names by which a beacon proves itself: what nobody can guess, if there is such."""
+    return {name: value for name, value in names.items() if name not in NUMBERS} or dict(names)
+
+
 def bridges(shop: str, names: Mapping[str, str]) -> list[bytes]:
     """By which an order and a beacon find each other: the hash of each name. The one that is hardest to guess
     comes first."""

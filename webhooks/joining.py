@@ -19,7 +19,7 @@ from integrations.store import Shop
 from webhooks import beacon, mismatch, reporting
 from webhooks.beacon import Beacon, Id
 from webhooks.clock import SECOND, now_ms
-from webhooks.enriching import bridges, enriched, fits, lacks_all, names_of
+from webhooks.enriching import bridges, enriched, fits, hardest, lacks_all, names_of
 from webhooks.mismatch import Right
 from webhooks.relay import Relay
 from webhooks.twins import NOTHING_EXPECTED, Expected, Sighting
@@ -35,8 +35,9 @@ def expected(relay: Relay, shop: Shop, event: Event) -> Expected:
     """Of an event that is about to be recorded."""
     if not shop.origins or event.event_name != "Purchase":
         return NOTHING_EXPECTED
-    found = bridges(shop.slug, names_of(event))
-    if relay.twins.any_alone(found):
+    names = names_of(event)
+    found = bridges(shop.slug, names)
+    if relay.twins.any_alone(bridges(shop.slug, hardest(names))):
         return Expected(found, SOON)
     waits = event.origin == "web" and lacks_all(event, captures(relay, shop))
     return Expected(found, shop.beacon_wait * SECOND if waits else 0)

@@ -17,6 +17,7 @@ from tests.webhooks.pixel import Pixel, rows
 from webhooks import app, schema, twins
 from webhooks.beacon import MAX_BYTES
 from webhooks.clock import SECOND, now_ms
+from webhooks.collect import AT_ONCE
 from webhooks.delivery import Drain
 from webhooks.relay import Relay
 
@@ -251,7 +252,7 @@ def test_what_was_delivered_stays_as_it_was_sent(
 def test_an_order_and_its_beacon_that_come_at_once_meet(
     relay: Relay, desk: FlaskClient, post: Callable[..., TestResponse], bare: Body
 ) -> None:
-    orders = [bare | {"id": 8_000_001 + n, "checkout_token": f"token-{n}"} for n in range(8)]
+    orders = [bare | {"id": 8_000_001 + n, "checkout_token": f"token-{n}"} for n in range(AT_ONCE)]
     sides = [lambda one=one: post(one) for one in orders]
     sides += [lambda one=one: tell(desk, beacon(one)) for one in orders]
     with ThreadPoolExecutor(len(sides)) as threads:
@@ -287,6 +288,17 @@ def test_whoever_knows_only_numbers_adds_nothing(
     assert rows(relay)[str(bare["id"])] == before
     tell(desk, beacon(bare))
     assert told(relay, bare).attributes == {"_fbp": FBP}, "and does not stand in the way of who knows more"
+
+
+@sqlite_alone
+def test_a_guess_delays_nothing(
+    relay: Relay, desk: FlaskClient, post: Callable[..., TestResponse], order: Body
+) -> None:
+    """Before the order is there, its number may be known, or tried."""
+    tell(desk, beacon(order, order={"order_id": str(order["id"])}))
+    post(order)
+    row = rows(relay)[str(order["id"])]
+    assert row["due_at"] == row["created_at"]
 
 
 @sqlite_alone
