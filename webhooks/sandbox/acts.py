@@ -13,7 +13,7 @@ from webhooks.sandbox.cast import LABELS, Order, Telling, load
 from webhooks.sandbox.play import Play
 from webhooks.sandbox.stage import LEAD, Actor, until
 from webhooks.sandbox.verdict import fates
-from webhooks.schema import accounts, deliveries
+from webhooks.schema import accounts, deliveries, events
 
 _SHOPIFY, _WOOCOMMERCE, _STRIPE = "orders/paid", "order.created", "checkout.session.completed"
 _ARRIVED = "checkout.session.async_payment_succeeded"
@@ -275,6 +275,43 @@ def the_token_expires(play: Play) -> None:
     play.promise("A dead token costs no attempt", idle, f"{spent} spent, {again} calls more")
 
 
+# --- 7 ---------------------------------------------------------------------------------------------------
+
+
+def hooks_are_lost(play: Play) -> None:
+    """Hooks are no promise. A shop's own list of orders is complete, and is compared all the time."""
+    shop, relay = play.stage.shop, "the relay"
+    play.tell.chapter(f"{shop.label} loses its hooks, and nobody is told")
+    play.stage.command("shops", "connect", shop.store)
+    play.tell.line("the owner", "`shops connect`: the shop sends its hooks here", "connected")
+    shop.control("lose", {})
+    play.tell.line(shop.label, "drops its webhooks", "gone", "red")
+    orders = {play.order(shop.store, sample, "no hook told of it"): sample for sample in ("paid", "coupon")}
+    for order, sample in orders.items():
+        body = json.loads(order.told("order.updated", sample).body)
+        shop.control("keep", {"order_id": order.id, "order": body})
+        play.tell.line(shop.label, f"{order.name:10} {order.money:>11}  is sold", "no hook", "red")
+    play.settle(list(orders))
+    play.tell.line(relay, "finds them in the shop's own list of orders", f"{len(orders)} found", "yellow")
+    here = f"/webhooks/{shop.store}/{shop.store}"
+    until(lambda: _leads_here(shop.control("hooks")["addresses"], here), "the shop's hooks are not mended")
+    play.tell.line(relay, "has the shop send its hooks again", "mended")
+    late, sample = next(iter(orders.items()))
+    play.send(late, "a hook comes late after all: nothing new", late.told("order.updated", sample))
+    told = _sources(play)
+    found = all(told[order.id] == "pulled" for order in orders)
+    play.promise("What no hook told is found in the shop's own list", found, str(told))
+
+
+def _leads_here(addresses: list[str], path: str) -> bool:
+    return len([one for one in addresses if one.endswith(path)]) == 2  # a topic each
+
+
+def _sources(play: Play) -> dict[str, str]:
+    with play.stage.database.read() as db:
+        return {row.order_id: row.source for row in db.execute(select(events.c.order_id, events.c.source))}
+
+
 ACTS = (
     three_shops_sell,
     not_every_hook_is_a_sale,
@@ -282,4 +319,5 @@ ACTS = (
     too_many_calls,
     the_worker_is_killed,
     the_token_expires,
+    hooks_are_lost,
 )

@@ -21,17 +21,24 @@ from webhooks import embedded, migrations
 from webhooks.children import Process, spawn
 from webhooks.database import Database
 from webhooks.sandbox.cast import Telling
+from webhooks.sandbox.shop import Shop
 from webhooks.sandbox.wire import NoStandIn, stand_in
 
 HASTE = {
     "RELAY_RETRY_SCHEDULE": "0.4,0.8,1.2",
     "RELAY_LEASE_SECONDS": "3",
     "RELAY_SWEEP_SECONDS": "0.3",
+    "RELAY_WATCH_SECONDS": "0.5",
+    "RELAY_RECONCILE_SECONDS": "0.5",
+    "RELAY_RECONCILE_DELAY": "0",
 }
 """Hours become seconds."""
 
 LEAD = "meta"
 """Everything goes wrong at this destination; the others just receive."""
+
+SHOP = "woocommerce"
+"""The store whose shop has its own API, and loses hooks."""
 
 STOP_SECONDS = 12.0
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -50,13 +57,12 @@ def until(condition: Callable[[], object], what: str, seconds: float = 12.0) -> 
         time.sleep(0.03)
 
 
-class Actor:
-    """A destination's stand-in. ``port`` is known once it stands."""
+class Stand:
+    """Somebody's stand-in. ``port`` is known once it stands."""
 
-    def __init__(self, slug: str) -> None:
-        self.slug, self.label = slug, discovery.destinations()[slug].label
+    def __init__(self, slug: str, label: str) -> None:
+        self.slug, self.label = slug, label
         self.port = 0
-        self.account = dict(stand_in(slug).demo)
 
     def control(self, action: str, document: Any = None) -> Any:
         """Tells the stand-in what to do, or asks what it has seen."""
@@ -66,6 +72,31 @@ class Actor:
         if status != 200:
             raise Stuck(f"{self.label}'s stand-in does not know {action}")
         return json.loads(answer)
+
+
+class ShopActor(Stand):
+    """A shop with an API of its own. In the other acts its hooks are sent without it."""
+
+    def __init__(self, store: str) -> None:
+        super().__init__(f"{store}_shop", discovery.stores()[store].label)
+        self.store = store
+
+    def settings(self) -> dict[str, str]:
+        """What the relay must know to ask it."""
+        shop = stand_in(self.slug)()
+        if not isinstance(shop, Shop):
+            raise Stuck(f"{self.slug} is no shop")
+        options = shop.settings(f"http://127.0.0.1:{self.port}")
+        shop.close()
+        return {f"{self.store}_{name}".upper(): value for name, value in options.items()}
+
+
+class Actor(Stand):
+    """A destination's stand-in."""
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(slug, discovery.destinations()[slug].label)
+        self.account = dict(stand_in(slug).demo)
 
     def script(self, *steps: Mapping[str, Any]) -> None:
         """What happens to its next requests; nothing unusual without steps."""
@@ -86,14 +117,15 @@ class Stage:
         self.secrets = {slug: token_hex(16) for slug in discovery.stores()}
         slugs = sorted(filter(_stands_in, discovery.destinations()), key=lambda slug: (slug != LEAD, slug))
         self.actors = [Actor(slug) for slug in slugs]
+        self.shop = ShopActor(SHOP)
         self.database = Database(f"sqlite:///{folder / 'ledger.db'}", patience=5)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def open(self) -> None:
         """Starts everything and waits until a hook can come."""
         self._start("valkey", embedded.server_command(self.folder))
-        slugs = [actor.slug for actor in self.actors]
-        self._start("destinations", [sys.executable, "-m", "webhooks.sandbox", *slugs])
+        slugs = [stand.slug for stand in (*self.actors, self.shop)]
+        self._start("stand-ins", [sys.executable, "-m", "webhooks.sandbox", *slugs])
         migrations.upgrade(self.database)
         until(self._find_actors, "the stand-ins did not start", 20)
         self._start("web", [sys.executable, "-m", "gunicorn", "-c", "python:webhooks.server"])
@@ -103,11 +135,12 @@ class Stage:
 
     def _find_actors(self) -> bool:
         """Reads from what they said at which port each of them stands."""
-        said = (self.folder / "destinations.log").read_text()
+        said = (self.folder / "stand-ins.log").read_text()
         ports = dict(re.findall(r"^(\w+) stands in at http://[^:]+:(\d+)$", said, re.MULTILINE))
-        for actor in self.actors:
-            actor.port = int(ports.get(actor.slug, 0))
-        return all(actor.port for actor in self.actors)
+        stands = (*self.actors, self.shop)
+        for stand in stands:
+            stand.port = int(ports.get(stand.slug, 0))
+        return all(stand.port for stand in stands)
 
     def start_worker(self) -> None:
         """Worker and sweep, as a host runs them in one process slot."""
@@ -123,7 +156,9 @@ class Stage:
             "PORT": str(self.port),
             "WEB_CONCURRENCY": "2",
             "RELAY_WEB_THREADS": "8",
+            "RELAY_PUBLIC_URL": f"http://127.0.0.1:{self.port}",
             **HASTE,
+            **self.shop.settings(),
         }
         for slug, secret in self.secrets.items():
             settings[f"{slug}_webhook_secrets".upper()] = secret
@@ -149,6 +184,20 @@ class Stage:
         begun = time.monotonic()
         status, _ = _request(self.port, "POST", f"/webhooks/{store}", body, headers)
         return status, time.monotonic() - begun
+
+    def command(self, *arguments: str) -> str:
+        """What `purchase-relay` answers to its owner; raises `Stuck` if it fails."""
+        done = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "webhooks", *arguments],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        if done.returncode:
+            raise Stuck(f"{' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
 
     def worker_pid(self) -> int | None:
         """The number of the worker's process, as its supervisor tells in its log."""

@@ -6,6 +6,12 @@ POST /_control/browser  {"account", "event_name", "event_id"}
 POST /_control/clock    {"now": Unix seconds or null}
 POST /_control/accounts {"accounts": [{option: value}, ...]}     the accounts that it knows from now on
 POST /_control/poison   {"event_id", "step": Step}               what answers requests with this event
+
+And of a shop:
+
+POST /_control/keep     {"order_id", "order": {...}}             an order that nobody is told of
+POST /_control/lose     {}                                       all its subscriptions are gone
+GET  /_control/hooks                                             the addresses that it sends hooks to
 """
 
 import argparse
@@ -25,6 +31,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from webhooks.sandbox.shop import Shop
 from webhooks.sandbox.standin import Hit, Reply, StandIn, Step, UnknownScene, json_reply
 
 MAX_BODY = 50_000_000
@@ -145,8 +152,17 @@ def control(kind: StandIn, hit: Hit) -> Reply:
         return json_reply(404, {"error": "no such control"})
     try:
         return json_reply(200, action(kind, hit.body))
-    except (msgspec.DecodeError, UnknownScene) as error:
+    except (msgspec.DecodeError, UnknownScene, _NoShop) as error:
         return json_reply(400, {"error": str(error)})
+
+
+class _NoShop(ValueError):
+    """A destination is told what only a shop can do."""
+
+
+class _Keep(msgspec.Struct, forbid_unknown_fields=True):
+    order_id: str
+    order: dict[str, Any]
 
 
 class _Script(msgspec.Struct, forbid_unknown_fields=True):
@@ -204,6 +220,27 @@ def _poison(kind: StandIn, body: bytes) -> Any:
     return {"event_id": told.event_id}
 
 
+def _shop(kind: StandIn) -> Shop:
+    if not isinstance(kind, Shop):
+        raise _NoShop(f"{kind.slug} is no shop")
+    return kind
+
+
+def _keep(kind: StandIn, body: bytes) -> Any:
+    told = msgspec.json.decode(body, type=_Keep)
+    _shop(kind).keep(told.order_id, told.order)
+    return {"orders": len(_shop(kind).orders)}
+
+
+def _lose(kind: StandIn, _body: bytes) -> Any:
+    _shop(kind).subscriptions.clear()
+    return {}
+
+
+def _hooks(kind: StandIn, _body: bytes) -> Any:
+    return {"addresses": [one.url for one in _shop(kind).subscriptions if one.active]}
+
+
 _ACTIONS: Mapping[tuple[str, str], Callable[[StandIn, bytes], Any]] = {
     ("POST", "script"): _script,
     ("GET", "record"): _record,
@@ -211,6 +248,9 @@ _ACTIONS: Mapping[tuple[str, str], Callable[[StandIn, bytes], Any]] = {
     ("POST", "clock"): _clock,
     ("POST", "accounts"): _accounts,
     ("POST", "poison"): _poison,
+    ("POST", "keep"): _keep,
+    ("POST", "lose"): _lose,
+    ("GET", "hooks"): _hooks,
 }
 
 
