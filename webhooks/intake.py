@@ -8,14 +8,14 @@ quarantine. The answers hold no data.
 import threading
 import time
 from contextlib import suppress
-from typing import Protocol
 
 from flask import Blueprint, Response, current_app, request
 
 from integrations import discovery
 from integrations.hook import Hook
 from integrations.store import Shop, Store, Unverified
-from webhooks import recording, reporting
+from webhooks import bodies, recording, reporting
+from webhooks.bodies import Refusal, TooLarge
 from webhooks.clock import now_ms
 from webhooks.database import Unavailable
 from webhooks.ledger import Recorded
@@ -23,9 +23,6 @@ from webhooks.relay import Relay
 
 log = reporting.logger(__name__)
 blueprint = Blueprint("intake", __name__)
-
-STALLED_SECONDS = 5.0
-"""How long a client may pause within a request's body."""
 
 LONGER_PATIENCE = 3.5
 """A store that never sends again gets this much more time for a database that is away, and one try of two
@@ -35,18 +32,6 @@ PATIENT_SHARE = 4
 """So many times as many threads as may spend it: else its hooks keep all others from being answered."""
 
 _LOOK_AGAIN_SECONDS = 0.2
-
-
-class Refusal(Exception):
-    """A request that is answered before it is read as a hook."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence = status, sentence
-
-
-class _Timed(Protocol):
-    def settimeout(self, seconds: float) -> None: ...
 
 
 @blueprint.post("/webhooks/<store>", strict_slashes=False)
@@ -85,31 +70,12 @@ def _find(relay: Relay, store: str, slug: str | None) -> tuple[Store, list[Shop]
 
 
 def _read(limit: int) -> bytes:
-    """The raw body, whole. Counts for itself: a chunked body has no length that could be checked before."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Refusal(415, "send the body without content encoding")
-    declared = request.content_length
-    if declared is not None and declared > limit:
-        _too_large(declared)
-    client: _Timed | None = request.environ.get("gunicorn.socket")
-    if client is not None:
-        client.settimeout(STALLED_SECONDS)
     try:
-        body: bytes = request.environ["wsgi.input"].read(limit + 1 if declared is None else declared)
-    except TimeoutError as error:
-        raise Refusal(408, "the body did not arrive in time") from error
-    except Exception as error:  # a broken chunk, a reset: whatever the server's reader makes of it
-        raise Refusal(400, "the body is broken") from error
-    if len(body) > limit:
-        _too_large(len(body))
-    if declared is not None and len(body) < declared:
-        raise Refusal(400, "the body is shorter than announced")
-    return body
-
-
-def _too_large(size: int) -> None:
-    reporting.alert("hook_too_large", "A hook is larger than RELAY_MAX_BODY_BYTES allows", size=size)
-    raise Refusal(413, "the body is too large")
+        return bodies.read(limit)
+    except TooLarge as error:
+        what = "A hook is larger than RELAY_MAX_BODY_BYTES allows"
+        reporting.alert("hook_too_large", what, error=None, size=error.size)
+        raise
 
 
 def _verified(adapter: Store, hook: Hook, shops: list[Shop]) -> Shop:
