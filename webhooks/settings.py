@@ -240,10 +240,7 @@ def _settings(
         retry_schedule=reader.read("RELAY_RETRY_SCHEDULE", values.schedule),
         lease_seconds=reader.seconds("RELAY_LEASE_SECONDS", 0.5, 3_600),
         sweep_seconds=reader.seconds("RELAY_SWEEP_SECONDS", 0.1, 3_600),
-        watch_seconds=reader.seconds("RELAY_WATCH_SECONDS", 0.1, 86_400),
-        reconcile_seconds=reader.seconds("RELAY_RECONCILE_SECONDS", 0.1, 86_400),
-        reconcile_delay=reader.seconds("RELAY_RECONCILE_DELAY", 0, 86_400),
-        reconcile_alert=reader.integer("RELAY_RECONCILE_ALERT", 1, 100),
+        **_rounds(reader),
         retention_days=reader.integer("RELAY_RETENTION_DAYS", 1, 3_650),
         max_body_bytes=reader.integer("RELAY_MAX_BODY_BYTES", 1_024, 64 * 1024 * 1024),
         proxies=reader.integer("RELAY_PROXIES", 0, 10),
@@ -254,6 +251,15 @@ def _settings(
         accounts=found_accounts,
         warnings=(),
     )
+
+
+def _rounds(reader: _Reader) -> dict[str, Any]:
+    return {
+        "watch_seconds": reader.seconds("RELAY_WATCH_SECONDS", 0.1, 86_400),
+        "reconcile_seconds": reader.seconds("RELAY_RECONCILE_SECONDS", 0.1, 86_400),
+        "reconcile_delay": reader.seconds("RELAY_RECONCILE_DELAY", 0, 86_400),
+        "reconcile_alert": reader.integer("RELAY_RECONCILE_ALERT", 1, 100),
+    }
 
 
 def _alerts(reader: _Reader) -> dict[str, Any]:
