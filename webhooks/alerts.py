@@ -47,13 +47,21 @@ class Alerts:
         self.database = database
 
     def raise_(
-        self, cause: str, subject: str, sentence: str, remedy: str, *, count: int | None = None
+        self,
+        cause: str,
+        subject: str,
+        sentence: str,
+        remedy: str,
+        *,
+        count: int | None = None,
+        is_known: bool = False,
     ) -> bool:
         """Notes that something is wrong; True if that is news.
 
         ``cause`` is a fixed word (``subscription_missing``), ``subject`` the slug of the shop or account
         that it is about, ``""`` if it is about the whole relay. ``sentence`` says what is wrong, ``remedy``
         what to do about it. ``count`` replaces the one before; without it, occurrences are counted.
+        ``is_known``: log and Sentry have been told of it by somebody else.
         """
         now = now_ms()
         row = {"cause": cause, "subject": subject, "sentence": sentence, "remedy": remedy}
@@ -66,7 +74,8 @@ class Alerts:
             made = db.execute(new.on_conflict_do_nothing().returning(alerts.c.id)).first()
         if made is None:  # somebody else was first
             return False
-        reporting.alert(cause, sentence, subject=subject, count=count)
+        if not is_known:
+            reporting.alert(cause, sentence, subject=subject, count=count)
         return True
 
     def clear(self, cause: str, subject: str) -> bool:
@@ -89,6 +98,12 @@ class Alerts:
                 select(func.max(alerts.c.cleared_at)).where(_same(cause, subject))
             ).scalar()
         return latest
+
+    def listed(self, limit: int = 500) -> list[Alert]:
+        """The newest alerts, open or not."""
+        newest = select(alerts).order_by(alerts.c.since.desc(), alerts.c.id.desc()).limit(limit)
+        with self.database.read() as db:
+            return [Alert(**row) for row in db.execute(newest).mappings()]
 
     def open(self, cause: str = "") -> list[Alert]:
         """The open alerts, of one cause or of all, the oldest first."""

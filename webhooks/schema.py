@@ -342,6 +342,24 @@ alerts = Table(
     ),
 )
 
+# Which channel was told of an alert, and that it is over.
+notices = Table(
+    "notices",
+    metadata,
+    Column("alert", _Id, ForeignKey("alerts.id"), primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("raised_at", BigInteger, nullable=False),
+    Column("cleared_at", BigInteger),
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("due_at", BigInteger, nullable=False),  # not before; also the lease of whoever uses it now
+    Column("failures", Integer, nullable=False),  # in a row
+)
+
 keys = Table(
     "keys",
     metadata,

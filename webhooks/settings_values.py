@@ -207,6 +207,43 @@ def sentry_dsn(written: str) -> Secret:
     return Secret(written)
 
 
+def alert_webhook(written: str) -> Secret:
+    """An https address with whatever path and query, or http on this machine; or nothing."""
+    if written:
+        parts = split_url(written)
+        plain = parts.scheme == "http" and is_loopback(parts.hostname)
+        if not (plain or parts.scheme == "https") or not parts.hostname or "@" in parts.netloc:
+            raise BadValue("must be an https:// address without credentials (http:// only on this machine)")
+    return Secret(written)
+
+
+def smtp_url(written: str) -> Secret:
+    """The address of a mail server, or nothing."""
+    if written:
+        parts = split_url(written)
+        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            raise BadValue("must be an smtp:// or smtps:// address, like smtp://user:password@host:587")
+        if parts.query or parts.fragment or parts.path.strip("/"):
+            raise BadValue("must end with host and port (in a password, write / as %2F, ? as %3F, # as %23)")
+    return Secret(written)
+
+
+def mail_addresses(written: str) -> tuple[str, ...]:
+    """Mail addresses without names, separated by commas."""
+    found = pieces(written)
+    if not all(re.fullmatch(r"[!-?A-~]+@[A-Za-z0-9.-]+", address) for address in found):
+        raise BadValue("must be mail addresses separated by commas, like ops@example.com")
+    return found
+
+
+def mail_address(written: str) -> str:
+    """One mail address, or nothing."""
+    found = mail_addresses(written)
+    if len(found) > 1:
+        raise BadValue("must be one mail address")
+    return "".join(found)
+
+
 def redis_url(written: str, *, verify: bool) -> Secret:
     """The address of a Redis or Valkey server, or nothing. ``verify`` False: any certificate will do."""
     if not written:

@@ -93,6 +93,33 @@ COMMON = (
         help="Sentry project for errors. Empty: none are sent.",
     ),
     Variable(
+        name="ALERT_WEBHOOK_URL",
+        field="alert_webhook",
+        secret=True,
+        example="https://hooks.slack.com/services/T000/B000/XXXX",
+        help="Address that alerts are posted to as Slack takes them. Empty: none.",
+    ),
+    Variable(
+        name="ALERT_EMAIL_TO",
+        field="alert_email_to",
+        example="ops@example.com,owner@example.com",
+        help="Addresses that alerts are mailed to, separated by commas. Needs SMTP_URL.",
+    ),
+    Variable(
+        name="ALERT_EMAIL_FROM",
+        field="alert_email_from",
+        example="relay@example.com",
+        help="Address that alerts are mailed from. Empty: the first of ALERT_EMAIL_TO.",
+    ),
+    Variable(
+        name="SMTP_URL",
+        field="smtp_url",
+        secret=True,
+        example="smtp://user:password@smtp.example.com:587",
+        help="Server that takes the mail: smtp:// begins TLS by itself (except on this machine), smtps:// is "
+        "TLS from the first byte. In a password, write @ as %40, / as %2F.",
+    ),
+    Variable(
         name="RELAY_CONFIG",
         example="relay.toml",
         help="TOML file of several shops or accounts, without secrets. It adds to those set here; a variable "

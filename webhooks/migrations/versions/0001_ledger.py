@@ -294,6 +294,22 @@ def upgrade() -> None:
     op.create_index("ix_sightings_account_digest", "sightings", ["account", "digest"], unique=False)
     op.create_index("ix_sightings_twin", "sightings", ["twin"], unique=False)
     op.create_table(
+        "notices",
+        sa.Column("alert", _id(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("raised_at", sa.BigInteger(), nullable=False),
+        sa.Column("cleared_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["alert"], ["alerts.id"], name="fk_notices_alert"),
+        sa.PrimaryKeyConstraint("alert", "channel", name="pk_notices"),
+    )
+    op.create_table(
+        "channels",
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("channel", name="pk_channels"),
+    )
+    op.create_table(
         "keys",
         sa.Column("id", _id(), nullable=False),
         sa.Column("made_at", sa.BigInteger(), nullable=False),
