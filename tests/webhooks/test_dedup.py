@@ -119,6 +119,12 @@ def test_every_kind_is_planted() -> None:
     assert planted == KINDS.keys()
 
 
+def test_every_kind_is_documented() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "beacon.md").read_text()
+    table = [f"| `{kind}` | {said.sentence} |" for kind, said in KINDS.items()]
+    assert [line for line in guide.splitlines() if line.startswith("| `")] == table
+
+
 def test_a_clean_shop_raises_none(relay: Relay, desk: FlaskClient, post: Post, order: Body) -> None:
     for number in range(4):
         sell(desk, post, another(order, number), event_ids={"meta": str(7_000_000 + number)})
