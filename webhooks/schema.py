@@ -4,6 +4,8 @@ Columns named ``sealed`` hold what is personal, encrypted; everything else is re
 in `webhooks/migrations` make these tables; a test holds the two together.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -33,6 +35,12 @@ metadata = MetaData(
 # SQLite counts up by itself only for INTEGER, and its INTEGER is 64 bits wide.
 _Id = BigInteger().with_variant(Integer(), "sqlite")
 
+
+def _where(condition: str) -> dict[str, Any]:
+    """Of a partial index."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 events = Table(
     "events",
     metadata,
@@ -57,19 +65,9 @@ events = Table(
     Index("ix_events_shop_order_id", "shop", "order_id"),
     Index("ix_events_shop_order_name", "shop", "order_name"),
     Index("ix_events_received_at", "received_at"),
-    Index(
-        "ix_events_erased",
-        "erased_at",
-        sqlite_where=text("erased_at IS NOT NULL"),
-        postgresql_where=text("erased_at IS NOT NULL"),
-    ),
+    Index("ix_events_erased", "erased_at", **_where("erased_at IS NOT NULL")),
     Index("ix_events_shop_received_at", "shop", "received_at"),
-    Index(
-        "ix_events_kept",
-        "received_at",
-        sqlite_where=text("sealed IS NOT NULL"),
-        postgresql_where=text("sealed IS NOT NULL"),
-    ),
+    Index("ix_events_kept", "received_at", **_where("sealed IS NOT NULL")),
 )
 
 hooks = Table(
@@ -97,32 +95,10 @@ hooks = Table(
     Index("ix_hooks_received_at", "received_at"),
     Index("ix_hooks_shop_verdict", "shop", "verdict"),
     # Grows at its end, unlike an index by mark. Erasing reads a shop's part of it, and happens seldom.
-    Index(
-        "ix_hooks_marked",
-        "shop",
-        "received_at",
-        "marks",
-        sqlite_where=text("marks IS NOT NULL"),
-        postgresql_where=text("marks IS NOT NULL"),
-    ),
-    Index(
-        "ix_hooks_incomplete",
-        "due_at",
-        sqlite_where=text("verdict = 'incomplete'"),
-        postgresql_where=text("verdict = 'incomplete'"),
-    ),
-    Index(
-        "ix_hooks_kept",
-        "received_at",
-        sqlite_where=text("sealed IS NOT NULL"),
-        postgresql_where=text("sealed IS NOT NULL"),
-    ),
-    Index(
-        "ix_hooks_quarantined",
-        "id",
-        sqlite_where=text("verdict = 'quarantined'"),
-        postgresql_where=text("verdict = 'quarantined'"),
-    ),
+    Index("ix_hooks_marked", "shop", "received_at", "marks", **_where("marks IS NOT NULL")),
+    Index("ix_hooks_incomplete", "due_at", **_where("verdict = 'incomplete'")),
+    Index("ix_hooks_kept", "received_at", **_where("sealed IS NOT NULL")),
+    Index("ix_hooks_quarantined", "id", **_where("verdict = 'quarantined'")),
 )
 
 deliveries = Table(
@@ -155,36 +131,10 @@ deliveries = Table(
     Column("confirm_at", BigInteger),
     Column("confirmed", Text, nullable=False, server_default=""),
     UniqueConstraint("event", "account"),
-    Index(
-        "ix_deliveries_due",
-        "account",
-        "due_at",
-        sqlite_where=text("state = 'due'"),
-        postgresql_where=text("state = 'due'"),
-    ),
-    Index(
-        "ix_deliveries_crashed",
-        "account",
-        "due_at",
-        sqlite_where=text("state = 'due' AND crashes > 1"),
-        postgresql_where=text("state = 'due' AND crashes > 1"),
-    ),
-    Index(
-        "ix_deliveries_undone",
-        "state",
-        "account",
-        "id",
-        sqlite_where=text("state <> 'delivered'"),
-        postgresql_where=text("state <> 'delivered'"),
-    ),
-    Index(
-        "ix_deliveries_unconfirmed",
-        "account",
-        "trace",
-        "confirm_at",
-        sqlite_where=text("confirm_at IS NOT NULL"),
-        postgresql_where=text("confirm_at IS NOT NULL"),
-    ),
+    Index("ix_deliveries_due", "account", "due_at", **_where("state = 'due'")),
+    Index("ix_deliveries_crashed", "account", "due_at", **_where("state = 'due' AND crashes > 1")),
+    Index("ix_deliveries_undone", "state", "account", "id", **_where("state <> 'delivered'")),
+    Index("ix_deliveries_unconfirmed", "account", "trace", "confirm_at", **_where("confirm_at IS NOT NULL")),
     Index(
         "ix_deliveries_ambiguous",
         "account",
@@ -231,19 +181,8 @@ twins = Table(
     Column("sealed", LargeBinary),  # the beacon; NULL once retention or erasure took it
     UniqueConstraint("shop", "digest"),
     Index("ix_twins_event", "event"),
-    Index(
-        "ix_twins_alone",
-        "shop",
-        "id",
-        sqlite_where=text("event IS NULL"),
-        postgresql_where=text("event IS NULL"),
-    ),
-    Index(
-        "ix_twins_kept",
-        "received_at",
-        sqlite_where=text("sealed IS NOT NULL"),
-        postgresql_where=text("sealed IS NOT NULL"),
-    ),
+    Index("ix_twins_alone", "shop", "id", **_where("event IS NULL")),
+    Index("ix_twins_kept", "received_at", **_where("sealed IS NOT NULL")),
 )
 
 # By which an order and a beacon find each other: hashes of the names that both may know.
@@ -332,14 +271,7 @@ alerts = Table(
     Column("count", Integer, nullable=False),
     Column("told_at", BigInteger),
     Column("cleared_at", BigInteger),
-    Index(
-        "ix_alerts_open",
-        "cause",
-        "subject",
-        unique=True,
-        sqlite_where=text("cleared_at IS NULL"),
-        postgresql_where=text("cleared_at IS NULL"),
-    ),
+    Index("ix_alerts_open", "cause", "subject", unique=True, **_where("cleared_at IS NULL")),
 )
 
 # Which channel was told of an alert, and that it is over.
@@ -397,12 +329,7 @@ wishes = Table(
     Column("suppressed", Integer, nullable=False, server_default="0"),
     Column("done_at", BigInteger),
     Column("sealed", LargeBinary),  # who asks, and for what; NULL once it is done
-    Index(
-        "ix_wishes_undone",
-        "due_at",
-        sqlite_where=text("due_at IS NOT NULL"),
-        postgresql_where=text("due_at IS NOT NULL"),
-    ),
+    Index("ix_wishes_undone", "due_at", **_where("due_at IS NOT NULL")),
 )
 
 
