@@ -23,6 +23,7 @@ from webhooks.clock import milliseconds, now_ms
 from webhooks.discretion import Fact
 from webhooks.gate import Gate
 from webhooks.leases import Claimed, Settled
+from webhooks.pace import Pace
 from webhooks.parcels import Parcel, halves, only
 from webhooks.relay import Relay
 from webhooks.tokens import Answer, Kept, Tokens
@@ -55,6 +56,7 @@ class Drain:
     def __init__(self, relay: Relay, transport: Transport, stopping: threading.Event) -> None:
         self.relay = relay
         self.gate = Gate(relay)
+        self.pace = Pace()
         self.transport = transport
         self.tokens = Tokens(transport)
         self.stopping = stopping
@@ -165,7 +167,7 @@ class Drain:
         taken = 0
         for account in free:
             self._batch_next.discard(account.slug)
-            most = min(self.relay.destination(account).batch_limit, BATCH)
+            most = min(self.relay.destination(account).batch_limit, BATCH, self.pace.most(account.slug))
             limit = self.gate.allows(account, has_due=account.slug in due, limit=most, now=now)
             took = self._feed(account, limit, alone=False) if limit else 0
             if limit and not took and not out[account.slug] and self._one_that_is_out() is None:
@@ -295,6 +297,7 @@ class Drain:
             raise
 
     def _settle(self, parcel: Parcel, answer: Answer) -> None:
+        self.pace.landed(parcel.account.slug, len(parcel.claimed))
         judged, status = judging.after(self.relay, parcel, answer), answer.response.status or None
         if answer.aged and all(outcome.state == "held" for _, outcome in judged):
             self._renew(parcel, answer.aged, judged[0][1], status)

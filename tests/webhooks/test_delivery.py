@@ -47,10 +47,16 @@ def test_what_is_due_is_delivered_once(relay: Relay, drain: Drain, pixel: Pixel,
 
 
 def test_a_backlog_goes_out_in_batches(relay: Relay, drain: Drain, pixel: Pixel, orders: Any) -> None:
-    orders(30)
+    """Little at first, by a worker that has just started: it may die at once, and then all of it is in doubt.
+    Ever more as long as it goes well."""
+    orders(100)
     drain.run(5)
-    assert len(pixel.calls) == 1
-    assert len(set(pixel.ids)) == 30
+    assert [len(call) for call in pixel.calls] == [25, 50, 25]
+    assert len(set(pixel.ids)) == 100
+    with relay.database.write() as db:
+        db.execute(update(deliveries).values(state="due", due_at=0))
+    drain.run(5)
+    assert [len(call) for call in pixel.calls[3:]] == [100], "another backlog"
 
 
 def test_an_answer_is_written_down_before_anything_else_goes_out(

@@ -102,6 +102,7 @@ def test_one_bad_event_in_a_hundred(
     def blind(self: Destination, event: Event, *rest: Any) -> Any:
         return None if event.order_id == poison else unfit(self, event, *rest)
 
+    monkeypatch.setattr("webhooks.pace.FIRST", BATCH)  # all in one request
     heard: list[list[Outcome]] = []
     read = type(destination).read
 
