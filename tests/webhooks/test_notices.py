@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from sqlalchemy import select, update
 from werkzeug import Request, Response
 
 from integrations.destination import Outcome
+from tests.test_house import leads_somewhere
 from tests.waiting import until
 from tests.webhooks.conftest import Environment
 from tests.webhooks.mail import Mail, mail
@@ -270,6 +272,12 @@ def test_a_server_elsewhere_must_speak_tls(post_office: Mail, monkeypatch: pytes
 def causes(relay: Relay) -> dict[tuple[str, str], int]:
     noticing.look_around(relay)
     return {(one.cause, one.subject): one.count for one in relay.alerts.open()}
+
+
+@pytest.mark.parametrize("condition", noticing.CONDITIONS, ids=lambda condition: condition.cause)
+def test_a_remedy_names_commands_that_exist(condition: noticing.Condition) -> None:
+    for found in re.finditer(r"purchase-relay((?: [a-z][a-z-]*)+)", condition.remedy):
+        assert leads_somewhere(main, found[1].split())
 
 
 def test_a_healthy_relay_raises_nothing(relay: Relay, drain: Drain, pixel: Pixel, orders: Any) -> None:
