@@ -6,6 +6,7 @@ import msgspec
 
 from webhooks.questions import AttemptTold, DeliveryTold, EventTold, HookTold, Standing, Story
 from webhooks.telling import Line, because, counted, moment, span
+from webhooks.twins import AWAITS
 
 
 class Chapter(msgspec.Struct, frozen=True):
@@ -85,6 +86,8 @@ def _state(one: DeliveryTold, now: int) -> str:
             return f"delivered at {moment(one.delivered_at)}{on} as event_id {one.event_id}{trace}{later}"
         case "due" if one.in_flight:
             return f"being sent now as event_id {one.event_id}"
+        case "due" if one.reason == AWAITS and one.due_at > now:
+            return f"waits for what the shopper's browser tells, until {moment(one.due_at)}"
         case "due" if one.due_at <= now:
             return f"waits for a worker since {moment(one.due_at)}, as event_id {one.event_id}{why}"
         case "due":

@@ -14,11 +14,12 @@ from integrations import event as events
 from integrations.event import Event
 from tests.webhooks.conftest import Environment
 from tests.webhooks.pixel import Pixel, rows
-from webhooks import app, schema, twins
+from webhooks import app, schema, storytelling, twins
 from webhooks.beacon import MAX_BYTES
 from webhooks.clock import SECOND, now_ms
 from webhooks.collect import AT_ONCE
 from webhooks.delivery import Drain
+from webhooks.questions import Questions
 from webhooks.relay import Relay
 
 ORIGIN = "https://shop.example.com"
@@ -134,6 +135,8 @@ def test_an_order_waits_for_its_beacon_and_no_longer(
     row = rows(relay)[str(bare["id"])]
     assert row["reason"] == twins.AWAITS
     assert before + 10 * SECOND <= row["due_at"] <= now_ms() + 10 * SECOND
+    story = storytelling.tell(Questions(relay.database).story("shopify", "1042"), {}, before)
+    assert "waits for what the shopper's browser tells" in str([chapter.lines for chapter in story])
     drain.run(0.1)
     assert not pixel.calls
     assert relay.leases.due(["meta"], row["due_at"]) == {"meta"}, "it goes out although no beacon came"
