@@ -139,7 +139,7 @@ def _turn(ledger: Relay, turn: int) -> Iterator[tuple[str, float]]:
         claims.append(time.perf_counter() - began)
         ids = [one.id for one in claimed]
         began = time.perf_counter()
-        ledger.leases.open_attempts(batch, ids, now, now + 60_000)
+        ledger.leases.open_attempts(batch, claimed, now, now + 60_000)
         outcome = Outcome("delivered", trace="t")
         ledger.leases.close(batch, [Settled(one, outcome, "delivered", now) for one in ids], now, 200)
         settles.append(time.perf_counter() - began)

@@ -36,6 +36,7 @@ class Buyer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The person, as the store wrote them: nothing here is normalised or hashed.
 
     ``country`` is ISO 3166-1 alpha-2, upper case; ``region`` is a code or a name as the store has it.
+    ``countries`` are all that the order names for them, of the parcel and the card alike.
     ``ip`` and ``user_agent`` are the shopper's own, never staff's or a server's.
     """
 
@@ -52,6 +53,7 @@ class Buyer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_agent: str = ""
     birth_date: str = ""
     gender: str = ""
+    countries: tuple[str, ...] = ()
 
 
 class Consent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -26,6 +26,21 @@ from integrations.setting import Secret, Setting, Value
 from integrations.untrusted import NotJson, load_json
 
 
+class ConsentPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What a shop takes a missing answer for; `webhooks/consenting.py` is the table that reads it.
+
+    ``regime``: ``opt_in`` sends only what the buyer agreed to, ``opt_out`` all that they did not decline,
+    ``region`` the one where the law asks for it (and in ``opt_in_countries``) and the other elsewhere.
+    ``limited_use``: in which parts of the US an order without an answer is marked for limited use.
+    ``country`` is that of buyers whose order names none. Countries are ISO 3166-1 alpha-2.
+    """
+
+    regime: Literal["region", "opt_in", "opt_out"] = "region"
+    opt_in_countries: tuple[str, ...] = ()
+    limited_use: Literal["states", "us", "off"] = "states"
+    country: str = ""
+
+
 class Shop(msgspec.Struct, frozen=True):
     """One configured account of a store.
 
@@ -43,7 +58,7 @@ class Shop(msgspec.Struct, frozen=True):
     event_ids: Mapping[str, str] = {}
     origins: tuple[str, ...] = ()
     beacon_wait: int = 0
-    consent_required: bool = False
+    consent: ConsentPolicy = ConsentPolicy()
 
 
 class Unverified(Exception):

@@ -107,6 +107,14 @@ def pairs(items: Iterable[tuple[object, object]], limit: int = MAX_PAIRS) -> dic
     return kept
 
 
+def countries(written: Iterable[object]) -> tuple[str, ...]:
+    """The two-letter codes among the values, in upper case, each once."""
+    codes = (text(one, 2).upper() for one in written)
+    return tuple(
+        dict.fromkeys(code for code in codes if len(code) == 2 and code.isascii() and code.isalpha())
+    )
+
+
 def query(url: str) -> dict[str, str]:
     """The query parameters of an address or a path."""
     if "?" not in url:

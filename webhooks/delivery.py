@@ -207,11 +207,11 @@ class Drain:
         refused: list[tuple[Claimed, Outcome]] = []
         now = now_ms()
         for one in parcel.claimed:
-            verdict = judging.before(self.relay, parcel.account, one, now)
+            judged, verdict = judging.before(self.relay, parcel.account, one, now)
             if isinstance(verdict, Delivery):
-                fit.append((one, verdict))
+                fit.append((judged, verdict))
             else:
-                refused.append((one, verdict))
+                refused.append((judged, verdict))
         self._close(parcel.account, parcel.batch, refused, None)
         parcel.claimed, parcel.deliveries = [one for one, _ in fit], [one for _, one in fit]
         return parcel
@@ -258,11 +258,11 @@ class Drain:
         except Exception as error:  # noqa: BLE001 - our bug: find the event it is about
             self._isolate(parcel, error)
             return
-        ids, until = parcel.ids, now + self._lease()
-        parcel.keep(self.relay.leases.open_attempts(parcel.batch, ids, now, until))
+        count, until = len(parcel.claimed), now + self._lease()
+        parcel.keep(self.relay.leases.open_attempts(parcel.batch, parcel.claimed, now, until))
         if not parcel.claimed:
             return
-        if len(parcel.claimed) < len(ids):  # our lease ran out meanwhile: the others are somebody else's now
+        if len(parcel.claimed) < count:  # our lease ran out meanwhile: the others are somebody else's now
             request = adapter.build(parcel.deliveries, account, now // 1_000)
         parcel.until, parcel.sent_at = until, now
         if account.slug not in self._pools:

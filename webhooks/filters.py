@@ -9,7 +9,6 @@ from integrations import discovery
 from integrations.destination import Account, Outcome
 from integrations.event import Event
 from integrations.setting import Setting
-from integrations.store import Shop
 
 SETTINGS = (
     Setting(
@@ -42,16 +41,13 @@ SETTINGS = (
 )
 
 
-def withheld(event: Event, account: Account, shop: Shop | None) -> Outcome | None:
-    """Why this event is not for this account: its destination takes none such, consent is wanting, or by the
-    account's own wishes; else None."""
+def withheld(event: Event, account: Account) -> Outcome | None:
+    """Why this event is not for this account: its destination takes none such, or by the account's own
+    wishes; else None."""
     if event.event_name not in discovery.destinations()[account.destination].event_names:
         # It was given no delivery; should there be one all the same, a refund is never told as a purchase.
         why = f"{account.destination} takes no {event.event_name}"
         return Outcome("suppressed", "event_not_taken", why, spent=False)
-    if shop is not None and shop.consent_required and event.consent.ad_user_data != "granted":
-        why = "the shop requires consent, and the order carries none"
-        return Outcome("suppressed", "no_consent", why, spent=False)
     return unwanted(event, account)
 
 

@@ -3,9 +3,14 @@
 Neither can stop the worker: a mistake of ours ends one delivery as `broken`, visibly, and no other.
 """
 
+import msgspec
+
 from integrations import event as events
 from integrations.destination import Account, Delivery, Outcome
-from webhooks import filters, reporting, retries
+from integrations.event import Event
+from integrations.store import ConsentPolicy
+from webhooks import consenting, filters, reporting, retries
+from webhooks.consenting import Decision
 from webhooks.leases import Claimed
 from webhooks.parcels import Parcel
 from webhooks.relay import Relay
@@ -14,21 +19,31 @@ from webhooks.tombstones import ERASED
 from webhooks.vault import Sealed
 
 
-def before(relay: Relay, account: Account, one: Claimed, now: int) -> Delivery | Outcome:
-    """What may be sent, or why it must not. ``now`` is in milliseconds."""
+def before(relay: Relay, account: Account, one: Claimed, now: int) -> tuple[Claimed, Delivery | Outcome]:
+    """What may be sent, or why it must not, and the delivery with the basis of it. ``now`` is in
+    milliseconds."""
     adapter = relay.destination(account)
     verdict = retries.too_late(one, now, adapter.dedup_seconds * 1_000)
     if verdict is not None or one.sealed is None:
-        return verdict or _gone(one)
+        return one, verdict or _gone(one)
     try:
         event = events.decode(relay.vault.open(one.sealed))
-        shop = relay.settings.shop(event.store, event.shop)
-        no = filters.withheld(event, account, shop) or adapter.unfit(event, account, now // 1_000)
-        return no or Delivery(event, one.event_id)
+        decision, no = decide(relay, account, event, now)
+        judged = msgspec.structs.replace(one, basis=decision.basis, restricted=decision.restricted)
+        return judged, no or Delivery(event, one.event_id, decision.restricted)
     except Sealed as error:
-        return Outcome("broken", "sealed", str(error), spent=False)
+        return one, Outcome("broken", "sealed", str(error), spent=False)
     except Exception as error:  # noqa: BLE001 - our bug must not stop the others in the batch
-        return broken("judging an event failed", account, one, error)
+        return one, broken("judging an event failed", account, one, error)
+
+
+def decide(relay: Relay, account: Account, event: Event, now: int) -> tuple[Decision, Outcome | None]:
+    """What consent allows at this account, and why nothing is sent, if so. ``now`` is in milliseconds."""
+    adapter, shop = relay.destination(account), relay.settings.shop(event.store, event.shop)
+    policy = shop.consent if shop is not None else ConsentPolicy()
+    decision = consenting.decide(event, adapter.restricts, policy)
+    no = decision.outcome or filters.withheld(event, account) or adapter.unfit(event, account, now // 1_000)
+    return decision, no
 
 
 def _gone(one: Claimed) -> Outcome:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from integrations.destination import Outcome
+from integrations.destination import Outcome, Restriction
 from webhooks.database import Database
 from webhooks.schema import CRASHED, DUE, attempts, deliveries, events
 
@@ -30,7 +30,8 @@ only the culprit gets there."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """A delivery under our lease. ``sealed`` is the event's, None when it was forgotten."""
+    """A delivery under our lease. ``sealed`` is the event's, None when it was forgotten. ``basis`` and
+    ``restricted`` are empty until it is judged: see `consenting.py`."""
 
     id: int
     account: str
@@ -44,15 +45,19 @@ class Claimed(msgspec.Struct, frozen=True):
     shop: str
     sealed: bytes | None
     is_erased: bool = False
+    basis: str = ""
+    restricted: Restriction = ""
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """The end of an attempt: the delivery's next state, and when it is due if that is `due`."""
+    """The end of an attempt: the delivery's next state, and when it is due if that is `due`. A ``basis`` is
+    written down with it."""
 
     delivery: int
     outcome: Outcome
     state: str
     due_at: int
+    basis: str = ""
 
 
 class Leases:
@@ -130,15 +135,21 @@ class Leases:
             for row in rows
         }
 
-    def open_attempts(self, batch: str, ids: Sequence[int], now: int, until: int) -> set[int]:
-        """Writes the attempt down before the wire, and renews the lease.
+    def open_attempts(self, batch: str, claimed: Sequence[Claimed], now: int, until: int) -> set[int]:
+        """Writes the attempt down before the wire, with why it may be made, and renews the lease.
 
         Returns the deliveries that are still ours: a worker that slept past its lease finds them gone
         and must not send them.
         """
+        alike: dict[tuple[str, str], list[int]] = {}
+        for one in claimed:
+            alike.setdefault((one.basis, one.restricted), []).append(one.id)
+        ours: set[int] = set()
         with self.database.write() as db:
-            renewed = {"ids": ids, "of_batch": batch, "until": until, "now": now}
-            ours = set(db.execute(_RENEW, renewed).scalars())
+            for (basis, restricted), ids in alike.items():
+                renewed = {"ids": ids, "of_batch": batch, "until": until, "now": now}
+                reasons = {"on_basis": basis, "so_restricted": restricted}
+                ours.update(db.execute(_RENEW, renewed | reasons).scalars())
             rows = [
                 {"delivery": delivery, "batch": batch, "size": len(ours), "opened_at": now}
                 for delivery in sorted(ours)
@@ -166,14 +177,16 @@ class Leases:
         Only what is still under this batch's lease is touched. ``confirm_at``: when to ask what became of
         what was delivered, if acceptance is not the end.
         """
-        alike: dict[tuple[Outcome, str], list[Settled]] = {}
+        alike: dict[tuple[Outcome, str, str], list[Settled]] = {}
         for one in settled:
-            alike.setdefault((one.outcome, one.state), []).append(one)
+            alike.setdefault((one.outcome, one.state, one.basis), []).append(one)
         with self.database.write() as db:
-            for (outcome, state), group in alike.items():
+            for (outcome, state, basis), group in alike.items():
                 ids = [one.delivery for one in group]
                 again = [{"one": one.delivery, "then": one.due_at} for one in group]
                 ending = _end_of_lease(batch, outcome, state, now, confirm_at)
+                if basis:
+                    ending = ending.values(basis=basis)
                 if state == "due":  # each with its own next try: a spread of times
                     one_by_one = ending.where(deliveries.c.id == bindparam("one"))
                     db.execute(one_by_one.values(due_at=bindparam("then")), again)
@@ -260,7 +273,11 @@ _OURS = and_(
     deliveries.c.state == "due",
 )
 _PROLONG = update(deliveries).where(_OURS).values(due_at=bindparam("until")).returning(deliveries.c.id)
-_RENEW = _PROLONG.values(first_sent_at=func.coalesce(deliveries.c.first_sent_at, bindparam("now")))
+_RENEW = _PROLONG.values(
+    first_sent_at=func.coalesce(deliveries.c.first_sent_at, bindparam("now")),
+    basis=bindparam("on_basis"),
+    restricted=bindparam("so_restricted"),
+)
 
 _OPEN = attempts.insert()
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, and_, func, insert, select, update
 
-from integrations.event import Event
+from integrations.event import Consent, Event
 from integrations.store import Verdict
 from webhooks.database import Database
 from webhooks.schema import INCOMPLETE, UNDONE, deliveries, events, hooks, wishes
@@ -46,12 +46,14 @@ class NewDelivery(msgspec.Struct, frozen=True):
 
 
 class NewEvent(msgspec.Struct, frozen=True):
-    """An event to write down: sealed, with one share per account that receives it."""
+    """An event to write down: sealed, with one share per account that receives it, and where its buyer was
+    taken to live."""
 
     event: Event
     sealed: bytes
     shares: Sequence[NewDelivery] = ()
     expected: Expected = NOTHING_EXPECTED
+    region: str = ""
 
 
 class NewWish(msgspec.Struct, frozen=True):
@@ -92,6 +94,17 @@ class _Told(msgspec.Struct, frozen=True):
     def order(self) -> tuple[str, str, bytes]:
         """By the event, then by the hook: hooks of the same bytes tell of the same event."""
         return self.arrival.shop, self.new.event.key if self.new else "", self.arrival.digest
+
+
+def answers(consent: Consent) -> dict[str, Any]:
+    """The columns that hold what a buyer allowed."""
+    return {
+        "ad_storage": consent.ad_storage,
+        "ad_user_data": consent.ad_user_data,
+        "ad_personalization": consent.ad_personalization,
+        "consent_source": consent.source,
+        "consent_at": consent.at,
+    }
 
 
 class Ledger:
@@ -209,6 +222,8 @@ class Ledger:
             "origin": event.origin,
             "source": source,
             "received_at": received_at,
+            **answers(event.consent),
+            "region": new.region,
             "sealed": new.sealed,
         }
         number: int | None = db.execute(self._new_event, row).scalar()

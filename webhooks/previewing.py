@@ -7,7 +7,7 @@ from integrations import event as events
 from integrations.destination import Account, Delivery, MatchKey, Outcome, Request
 from integrations.event import Event
 from integrations.setting import Secret
-from webhooks import filters
+from webhooks import judging
 from webhooks.clock import now_ms
 from webhooks.questions import of_order
 from webhooks.relay import Relay
@@ -36,11 +36,11 @@ def preview(relay: Relay, shop: str, order: str, account: Account) -> Preview | 
     event, event_id = found
     adapter = relay.destination(account)
     now = now_ms() // 1_000
-    stops = filters.withheld(event, account, relay.settings.shop(event.store, shop))
+    decision, stops = judging.decide(relay, account, event, now * 1_000)
     if stops is None and now > event.event_time + adapter.window(event):
         stops = Outcome("expired", "too_old", "older than the destination accepts")
-    stops = stops or adapter.unfit(event, account, now)
-    request = None if stops else masked(adapter.build([Delivery(event, event_id)], account, now), account)
+    delivery = Delivery(event, event_id, decision.restricted)
+    request = None if stops else masked(adapter.build([delivery], account, now), account)
     return Preview(event_id, request, adapter.match_keys(event, account), stops)
 
 

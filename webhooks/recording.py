@@ -16,7 +16,7 @@ from integrations.event import Buyer, Event
 from integrations.hook import Hook
 from integrations.privacy import Identity, Wish
 from integrations.store import Incomplete, Malformed, NotAnEvent, Shop, Store, Unverified
-from webhooks import joining, reporting
+from webhooks import consenting, joining, reporting
 from webhooks.clock import SECOND
 from webhooks.database import Unavailable
 from webhooks.discretion import Fact
@@ -165,7 +165,8 @@ def record_refunds(relay: Relay, shop: Shop, refunds: Sequence[Event], row: Mapp
 
 def _new(relay: Relay, shop: Shop, event: Event) -> NewEvent:
     sealed, shares = relay.vault.seal(events.encode(event)), shares_of(relay, shop, event)
-    return NewEvent(event, sealed, shares, expected=joining.expected(relay, shop, event))
+    region = consenting.place(event.buyer, shop.consent).code
+    return NewEvent(event, sealed, shares, joining.expected(relay, shop, event), region)
 
 
 def _meet(relay: Relay, shop: Shop, new: NewEvent | None, recorded: Recorded) -> None:
@@ -265,7 +266,7 @@ def _joined(refund: Event, purchase: Event) -> Event:
         attributes=purchase.attributes,
         landing=purchase.landing,
         landing_at=purchase.landing_at,
-        buyer=Buyer(country=purchase.buyer.country),
+        buyer=Buyer(country=purchase.buyer.country, countries=purchase.buyer.countries),
         consent=purchase.consent,
     )
 

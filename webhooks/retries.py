@@ -30,15 +30,15 @@ def too_late(one: Claimed, now: int, dedup: int) -> Outcome | None:
 def settle(one: Claimed, outcome: Outcome, now: int, schedule: Sequence[float], chance: float) -> Settled:
     """The delivery's next state after an outcome. ``chance`` is in [0, 1)."""
     if outcome.state != "retry":
-        return Settled(one.id, outcome, outcome.state, now)
+        return Settled(one.id, outcome, outcome.state, now, one.basis)
     spent = one.attempts + int(outcome.spent)
     due_at = now + delay(spent, outcome, schedule, chance)
     last_call = one.expires_at - MINUTE
     if due_at <= last_call:
-        return Settled(one.id, outcome, "due", due_at)
+        return Settled(one.id, outcome, "due", due_at, one.basis)
     if now + MINUTE < last_call:  # one more try before the window closes
-        return Settled(one.id, outcome, "due", last_call)
-    return Settled(one.id, outcome, "expired", now)
+        return Settled(one.id, outcome, "due", last_call, one.basis)
+    return Settled(one.id, outcome, "expired", now, one.basis)
 
 
 def delay(attempts: int, outcome: Outcome, schedule: Sequence[float], chance: float) -> int:

@@ -41,6 +41,12 @@ def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
+def _answers() -> tuple[Column[Any], ...]:
+    purposes = ("ad_storage", "ad_user_data", "ad_personalization", "consent_source")
+    columns = [Column(name, Text, nullable=False, server_default="") for name in purposes]
+    return (*columns, Column("consent_at", BigInteger))
+
+
 events = Table(
     "events",
     metadata,
@@ -58,6 +64,11 @@ events = Table(
     Column("origin", Text, nullable=False),
     Column("source", Text, nullable=False, server_default="webhook"),
     Column("received_at", BigInteger, nullable=False),
+    # What the buyer allowed, as far as it is known now (granted, denied, or empty: not known), who said so
+    # and when; and where they were taken to live: DE, US-CA, or empty. It is the proof of why something
+    # was sent, so it stays when the rest is forgotten.
+    *_answers(),
+    Column("region", Text, nullable=False, server_default=""),
     Column("erased_at", BigInteger),  # by somebody's wish; retention leaves it NULL
     Column("listed_at", BigInteger),  # when the store's own list of orders was first seen to have it
     Column("sealed", LargeBinary),  # the whole Event; NULL once retention or erasure took it
@@ -130,6 +141,9 @@ deliveries = Table(
     # unknown (nobody would say), or the destination's word for what went wrong. See `confirming.py`.
     Column("confirm_at", BigInteger),
     Column("confirmed", Text, nullable=False, server_default=""),
+    # Why it was allowed or not, and for what use, when it was last judged: see `consenting.py`.
+    Column("basis", Text, nullable=False, server_default=""),
+    Column("restricted", Text, nullable=False, server_default=""),
     UniqueConstraint("event", "account"),
     Index("ix_deliveries_due", "account", "due_at", **_where("state = 'due'")),
     Index("ix_deliveries_crashed", "account", "due_at", **_where("state = 'due' AND crashes > 1")),
@@ -141,6 +155,18 @@ deliveries = Table(
         sqlite_where=text("ambiguous = 1"),
         postgresql_where=text("ambiguous"),
     ),
+)
+
+# Every answer about consent that an event ever had, once there was a second one.
+consents = Table(
+    "consents",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("event", _Id, ForeignKey("events.id"), nullable=False),
+    Column("learned_at", BigInteger, nullable=False),
+    Column("via", Text, nullable=False),  # webhook, or whatever else brought it
+    *_answers(),
+    Index("ix_consents_event", "event"),
 )
 
 DUE = deliveries.c.state == literal_column("'due'")

@@ -145,7 +145,9 @@ def _shop(settings: Settings, shop: Shop) -> str:
     address = settings.hook_address(shop)
     templates = "".join(f", event_id for {slug}: {text}" for slug, text in shop.event_ids.items())
     secrets = "set" if shop.secrets else "not set"
-    return f"{address}, sends to {receivers}{templates}, webhook_secrets={secrets}{_options(shop.options)}"
+    chosen = {setting.name: getattr(shop.consent, field) for field, setting in accounts.CONSENT.items()}
+    options = f"{_options(chosen)}{_options(shop.options)}"
+    return f"{address}, sends to {receivers}{templates}, webhook_secrets={secrets}{options}"
 
 
 def _common(settings: Settings, variable: Variable) -> str:
@@ -317,7 +319,7 @@ def _embedded_in_production(reader: _Reader) -> list[str]:
 
 
 def _oddities(settings: Settings) -> list[str]:
-    found = accounts.shared_ids(settings.shops, settings.accounts)
+    found = accounts.shared_ids(settings.shops, settings.accounts) + accounts.lax_consent(settings.shops)
     found += [f"shop {shop.slug} sends to nobody" for shop in settings.shops if not shop.accounts]
     if not settings.shops:
         found.append("no shop is set up: nothing to receive (see .env.example)")

@@ -13,7 +13,7 @@ import msgspec
 from integrations.destination import Account, Destination
 from integrations.event import DEFAULT_EVENT_ID
 from integrations.setting import Secret, Setting, Value
-from integrations.store import Shop, Store
+from integrations.store import ConsentPolicy, Shop, Store
 from webhooks import filters
 from webhooks import settings_values as values
 from webhooks.settings_values import BadValue, Findings
@@ -33,10 +33,42 @@ EVENT_ID = Setting(
     help="Template of the event_id for every destination; the browser must use the same. Without it: "
     f"what the destination's plugin for this store is known to use, else {DEFAULT_EVENT_ID}.",
 )
-CONSENT_REQUIRED = Setting(
-    name="consent_required", kind="bool", default="no", help="Send only what the shopper has agreed to."
-)
-SHOP_SETTINGS = (WEBHOOK_SECRETS, EVENT_ID, CONSENT_REQUIRED)
+CONSENT = {
+    "regime": Setting(
+        name="consent_policy",
+        kind="choice",
+        choices=("region", "opt_in", "opt_out"),
+        default="region",
+        help="What an order without an answer about consent means. region: not sent for buyers in the EEA, "
+        "the UK, Switzerland or nobody knows where, sent elsewhere; opt_in: sent nowhere; opt_out: sent "
+        "everywhere. A no is a no under each of them",
+    ),
+    "opt_in_countries": Setting(
+        name="consent_opt_in_countries",
+        kind="list",
+        pattern="[A-Z]{2}",
+        help="Further countries (two-letter codes) in which region wants a yes",
+        example="BR,ZA",
+    ),
+    "limited_use": Setting(
+        name="consent_limited_use",
+        kind="choice",
+        choices=("states", "us", "off"),
+        default="states",
+        help="Whose orders without an answer are marked for limited data use, in each destination's own "
+        "way. states: of buyers in those states of the US that have a law on it; us: in all of them; off: "
+        "nobody's",
+    ),
+    "country": Setting(
+        name="consent_country",
+        pattern="[A-Z]{2}",
+        help="Country of buyers whose order names none. Empty: treated as the EEA",
+        example="US",
+    ),
+}
+"""The settings that make a shop's `ConsentPolicy`, by its fields."""
+
+SHOP_SETTINGS = (WEBHOOK_SECRETS, EVENT_ID, *CONSENT.values())
 
 ORIGINS = Setting(
     name="origins",
@@ -203,14 +235,18 @@ class Reading:
             accounts=tuple(account.slug for account in chosen),
             event_ids=self._event_ids(draft, store, chosen),
             **self._beacon(draft),
-            consent_required=self._value(draft, CONSENT_REQUIRED) is True,
+            consent=msgspec.convert(
+                {field: self._value(draft, setting) for field, setting in CONSENT.items()}, ConsentPolicy
+            ),
         )
 
     def _beacon(self, draft: Draft) -> dict[str, Any]:
         origins, wait = self._value(draft, ORIGINS), self._value(draft, BEACON_WAIT)
         if not isinstance(wait, int) or not 0 <= wait <= LONGEST_BEACON_WAIT:
             name = draft.names[BEACON_WAIT.name]
-            self.findings.problems.append(f"{name} must be a number of seconds from 0 to {LONGEST_BEACON_WAIT}")
+            self.findings.problems.append(
+                f"{name} must be a number of seconds from 0 to {LONGEST_BEACON_WAIT}"
+            )
         return {"origins": origins, "beacon_wait": wait if origins else 0}
 
     def _claim(self, kind: str, draft: Draft) -> None:
@@ -300,6 +336,18 @@ class Reading:
         except BadValue as error:
             self.findings.problems.append(f"{entry.name} {error}")
             return ""
+
+
+# --- what an owner should know ----------------------------------------------------------------------------
+
+
+def lax_consent(shops: Iterable[Shop]) -> list[str]:
+    """One sentence per shop that sends more than the law of some of its buyers may allow."""
+    lax = {"opt_out": "consent_policy is opt_out, so buyers who were not asked are told of everywhere"}
+    unmarked = "consent_limited_use is off, so orders from US states with a law on privacy are not marked"
+    found = [(shop, lax[shop.consent.regime]) for shop in shops if shop.consent.regime in lax]
+    found += [(shop, unmarked) for shop in shops if shop.consent.limited_use == "off"]
+    return [f"shop {shop.slug}: {sentence}" for shop, sentence in found]
 
 
 # --- shops whose orders could be taken for one another ---------------------------------------------------

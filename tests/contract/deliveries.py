@@ -11,7 +11,15 @@ from typing import Any
 
 import msgspec
 
-from integrations.destination import Account, Delivery, Destination, Outcome, Request, Response
+from integrations.destination import (
+    Account,
+    Delivery,
+    Destination,
+    Outcome,
+    Request,
+    Response,
+    Restriction,
+)
 from integrations.discovery import destinations
 from integrations.event import Event, decode, event_id
 from integrations.setting import Secret
@@ -65,9 +73,9 @@ def secrets(destination: Destination) -> list[str]:
     return [str(options[one.name]) for one in destination.settings if one.secret and options[one.name]]
 
 
-def delivery(event: Event) -> Delivery:
+def delivery(event: Event, restricted: Restriction = "") -> Delivery:
     """The event under the id that it gets by default."""
-    return Delivery(event, event_id(event))
+    return Delivery(event, event_id(event), restricted)
 
 
 def taken(destination: Destination) -> list[str]:

@@ -177,7 +177,7 @@ def test_only_who_takes_refunds_is_asked(relay: Relay, destination: Destination)
 
     account = relay.settings.account(destination.slug)
     assert account is not None
-    stray = filters.withheld(REFUND, account, None)  # should a delivery come into being all the same
+    stray = filters.withheld(REFUND, account)  # should a delivery come into being all the same
     assert (stray.reason if stray else "") == ("" if takes else "event_not_taken")
 
 

@@ -11,7 +11,7 @@ import pytest
 from integrations import identity, money
 from integrations.destination import Outcome
 from integrations.discovery import destinations
-from integrations.event import Buyer, Consent, Event, Line
+from integrations.event import Buyer, Event, Line
 from integrations.identity import Rules
 from tests.contract.deliveries import EVENTS, NOW, account, answer, delivery, standing_in
 from webhooks.settings_accounts import variable
@@ -28,7 +28,7 @@ def _event(event: Event, **options: Any) -> dict[str, Any]:
     return built
 
 
-def _user(**buyer: str) -> dict[str, Any]:
+def _user(**buyer: Any) -> dict[str, Any]:
     told: dict[str, Any] = _event(msgspec.structs.replace(FULL, buyer=Buyer(**buyer))).get("user", {})
     return told
 
@@ -213,12 +213,6 @@ def test_a_web_event_has_its_page(origin: Any, page: str, source: str) -> None:
     built = _event(msgspec.structs.replace(FULL, origin=origin, page_url=page))
     assert built["action_source"] == source
     assert built.get("source_url", "") == (page if source == "web" else "")
-
-
-@pytest.mark.parametrize(("state", "opted_out"), [("", False), ("granted", False), ("denied", True)])
-def test_who_declines_personalisation_opts_out(state: Any, opted_out: bool) -> None:
-    event = msgspec.structs.replace(FULL, consent=Consent(ad_personalization=state))
-    assert _event(event)["opt_out"] is opted_out
 
 
 def test_key_is_not_read_from_the_variable_of_another_product() -> None:

@@ -15,7 +15,7 @@ from openapi_generated.pinterest_client.model_utils import validate_and_convert_
 from integrations import money
 from integrations.destination import Outcome, Request
 from integrations.discovery import destinations
-from integrations.event import Buyer, Consent, Event
+from integrations.event import Buyer, Event
 from tests.contract.deliveries import (
     EVENTS,
     NOW,
@@ -184,17 +184,6 @@ def test_a_test_takes_twenty_events_and_records_none(count: int, state: str) -> 
 
 
 # --- options ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("state", "opted_out"), [("", False), ("granted", False), ("denied", True)])
-def test_who_declines_personalisation_opts_out(state: Any, opted_out: bool) -> None:
-    event = msgspec.structs.replace(FULL, consent=Consent(ad_personalization=state))
-    assert _event(event)["opt_out"] is opted_out
-
-
-def test_limited_data_processing() -> None:
-    assert _event(FULL, opt_out_type="LDP")["custom_data"]["opt_out_type"] == "LDP"
-    assert "opt_out_type" not in _event(FULL)["custom_data"]
 
 
 @pytest.mark.parametrize("origin", ["web", "pos", "staff", "api", "renewal"])

@@ -9,7 +9,7 @@ import pytest
 
 from integrations.destination import Outcome
 from integrations.discovery import destinations
-from integrations.event import Buyer, Consent, Event, Line
+from integrations.event import Buyer, Event, Line
 from tests.contract.deliveries import EVENTS, NOW, account, answer, delivery, standing_in
 from webhooks.transport import Transport
 
@@ -120,29 +120,6 @@ def test_a_click_alone_has_no_user() -> None:
 
 
 # --- options ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("option", "personalisation", "region", "country", "expected"),
-    [
-        ("", "", "CA", "US", None),
-        ("", "granted", "CA", "US", None),
-        ("LDU", "", "CA", "US", {"modes": ["LDU"], "country": "US", "region": "US-CA"}),
-        ("LDU", "", "California", "US", {"modes": ["LDU"], "country": "US", "region": "US-CA"}),
-        ("LDU", "", "", "US", {"modes": ["LDU"], "country": "US"}),
-        ("LDU", "", "Bayern", "DE", {"modes": ["LDU"], "country": "DE"}),
-        ("LDU", "", "", "", {"modes": ["LDU"]}),
-        ("", "denied", "Bayern", "DE", {"modes": ["LDU"], "country": "DE"}),
-    ],
-    ids=range(8),
-)
-def test_limited_data_use(
-    option: str, personalisation: Any, region: str, country: str, expected: dict[str, Any] | None
-) -> None:
-    buyer = Buyer(email="jane@example.com", region=region, country=country)
-    event = msgspec.structs.replace(FULL, buyer=buyer, consent=Consent(ad_personalization=personalisation))
-    built = _event(event, data_processing_options=option)
-    assert built["user"].get("data_processing_options") == expected
 
 
 @pytest.mark.parametrize(

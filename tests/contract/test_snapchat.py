@@ -93,11 +93,6 @@ def test_order_id_and_event_id_are_two_things() -> None:
     assert (told["event_id"], told["custom_data"]["order_id"]) == ("7f3c", "1001")
 
 
-@pytest.mark.parametrize(("option", "expected"), [("LDU", ["LDU"]), ("", None)])
-def test_limited_data_use(option: str, expected: list[str] | None) -> None:
-    assert _event(FULL, data_processing_options=option).get("data_processing_options") == expected
-
-
 def test_line_without_a_catalogue_id_is_left_out_but_counted() -> None:
     lines = (Line(title="Engraving", quantity=1, unit_price=Decimal(5)), *FULL.lines[:1])
     custom = _event(msgspec.structs.replace(FULL, lines=lines))["custom_data"]

@@ -105,11 +105,6 @@ def test_test_code_is_never_left_on(until: int | None, expected: str | None) -> 
     assert body.get("test_event_code") == expected
 
 
-@pytest.mark.parametrize(("option", "expected"), [(True, True), (False, None)])
-def test_limited_data_use(option: bool, expected: bool | None) -> None:
-    assert _event(FULL, limited_data_use=option).get("limited_data_use") is expected
-
-
 def test_id_is_text_whatever_it_looks_like() -> None:
     request = TIKTOK.build([Delivery(FULL, "1001")], account(TIKTOK), NOW)
     assert b'"event_id":"1001"' in request.body

@@ -184,7 +184,7 @@ def test_a_worker_that_died_while_sending_leaves_an_ambiguous_delivery(
     [placed] = orders(1)
     now = now_ms()
     claimed = relay.leases.claim("meta", 10, "dead", now, now)
-    relay.leases.open_attempts("dead", [claimed[0].id], now, now)
+    relay.leases.open_attempts("dead", claimed[:1], now, now)
     drain.run(5)
     row = rows(relay)[placed]
     assert (row["state"], row["ambiguous"], row["crashes"], row["attempts"]) == ("delivered", True, 1, 1)
@@ -242,8 +242,8 @@ def test_a_lease_that_ran_out_is_not_sent(relay: Relay, orders: Any) -> None:
     [first] = relay.leases.claim("meta", 10, "slow", now, now)
     [second] = relay.leases.claim("meta", 10, "quick", now, now + 60_000)
     assert first.id == second.id
-    assert relay.leases.open_attempts("slow", [first.id], now, now + 60_000) == set()
-    assert relay.leases.open_attempts("quick", [second.id], now, now + 60_000) == {second.id}
+    assert relay.leases.open_attempts("slow", [first], now, now + 60_000) == set()
+    assert relay.leases.open_attempts("quick", [second], now, now + 60_000) == {second.id}
 
 
 def test_two_workers_never_hold_the_same_delivery(relay: Relay, orders: Any) -> None:
@@ -307,10 +307,10 @@ def test_an_event_that_cannot_be_built_does_not_harm_its_batch(
     assert set(states.values()) == {"delivered"}
 
 
-def test_a_shop_that_requires_consent_sends_nothing_without(
+def test_a_shop_that_wants_a_yes_sends_nothing_without(
     drain: Drain, pixel: Pixel, post: Post, order: Any, environment: Environment
 ) -> None:
-    strict = Relay(settings.load(environment | {"SHOPIFY_CONSENT_REQUIRED": "yes"}))
+    strict = Relay(settings.load(environment | {"SHOPIFY_CONSENT_POLICY": "opt_in"}))
     post(order | {"note_attributes": []})
     transport = Transport()
     after = Drain(strict, transport, threading.Event())

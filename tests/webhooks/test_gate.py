@@ -181,7 +181,7 @@ def test_what_a_dead_worker_sent_to_a_held_account_stays_uncertain(
     _, second = orders(2)
     now = now_ms()
     [lost] = relay.leases.claim("meta", 1, "dead", now, now)
-    relay.leases.open_attempts("dead", [lost.id], now, now)
+    relay.leases.open_attempts("dead", [lost], now, now)
     drain.run(0.1)
     pixel.answer = pixel.accept
     relay.holds.release_all("meta", now_ms())

@@ -211,9 +211,9 @@ def test_redis_keeps_its_words_about_certificates() -> None:
     ],
 )
 def test_booleans_are_read_generously(written: str, expected: bool) -> None:
-    settings = load({**SHOPIFY, **META, "SHOPIFY_CONSENT_REQUIRED": written})
+    settings = load({**SHOPIFY, **META, "SHOPIFY_TEST_ORDERS": written})
 
-    assert settings.shops[0].consent_required is expected
+    assert settings.shops[0].options["test_orders"] is expected
 
 
 # --- what is shown ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from integrations import discovery
+from integrations.store import ConsentPolicy
 from tests.environments import FILE, META, SHOPIFY, STRIPE, TOKEN, WOOCOMMERCE
 from webhooks import filters
 from webhooks.settings import Settings, load, variables
@@ -162,7 +163,7 @@ def test_a_file_describes_many_shops(many: Settings) -> None:
     assert german is not None
     assert german.accounts == ("acme-meta", "group-meta")
     assert german.event_ids == {"acme-meta": "{order_id}", "group-meta": "de-{order_id}"}
-    assert german.consent_required
+    assert german.consent == ConsentPolicy(regime="opt_in", opt_in_countries=("BR",))
     assert german.options["trigger"] == "placed"
     assert german.options["api_apps"] == ("16818700281", "marketplace")
     assert german.secrets[:2] == ("shpss_new0123456789", "shpss_old0123456789")

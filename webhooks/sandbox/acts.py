@@ -89,9 +89,10 @@ def not_every_hook_is_a_sale(play: Play) -> None:
     }
     for order, (topic, sample) in unpaid.items():
         play.send(order, "not paid yet: nothing is sent", order.told(topic, sample))
-    declined = play.order("shopify", "paid", "declined advertising", "suppressed")
-    no = [{"name": "marketing_consent", "value": "denied"}]
-    play.send(declined, "its buyer declined advertising", declined.told(_SHOPIFY, "paid", note_attributes=no))
+    declined = play.order("shopify", "paid", "declined advertising", "suppressed", "denied")
+    play.send(declined, "its buyer declined advertising", declined.told(_SHOPIFY, "paid"))
+    unasked = play.order("woocommerce", "paid", "in Berlin, never asked", "suppressed", "")
+    play.send(unasked, "nobody asked its buyer, who lives in Germany", unasked.told("order.updated", "paid"))
     free = play.order("shopify", "free", "a coupon paid it all")
     play.send(free, "a coupon paid for everything", free.told(_SHOPIFY, "free"))
     nameless = play.order("shopify", "nameless", "buyer unknown")
@@ -102,7 +103,9 @@ def not_every_hook_is_a_sale(play: Play) -> None:
     play.send(cash, "the cash arrives", cash.told(_SHOPIFY, "pending", financial_status="paid"))
     play.send(transfer, "the transfer arrives", transfer.told("order.updated", "paid"))
     play.send(debit, "the debit arrives", debit.told(_ARRIVED, "paid_later"))
-    play.settle([declined, free, nameless, *unpaid])
+    play.settle([declined, unasked, free, nameless, *unpaid])
+    whys = [play.fate(order).reason for order in (declined, unasked)]
+    play.promise("Without consent nothing is sent", whys == ["consent_denied", "no_consent"], whys)
 
 
 def _forged(play: Play) -> None:

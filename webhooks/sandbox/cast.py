@@ -11,6 +11,8 @@ from decimal import Decimal
 from importlib import import_module, resources
 from typing import Any, Literal, NamedTuple
 
+from integrations.event import ConsentState
+
 Ending = Literal["counted", "refused", "suppressed"]
 """What should come of an order at a destination that takes orders of its kind."""
 
@@ -34,7 +36,8 @@ class Telling(NamedTuple):
 
 
 class Order(NamedTuple):
-    """One order: ``value`` in the buyer's ``currency``, ``about`` in a few words for the table."""
+    """One order: ``value`` in the buyer's ``currency``, ``about`` in a few words for the table, and what its
+    buyer answered when they were asked about advertising; empty: nobody asked."""
 
     store: str
     number: int
@@ -42,6 +45,7 @@ class Order(NamedTuple):
     currency: str
     about: str
     ending: Ending = "counted"
+    consent: ConsentState = "granted"
 
     @property
     def id(self) -> str:
@@ -62,6 +66,8 @@ class Order(NamedTuple):
         """A hook of this topic about the order, made of a sample body with some fields changed."""
         body = load(self.store, sample)
         _FRESH[self.store](body, self.number, datetime.now(UTC))
+        if self.consent:
+            _ANSWERS[self.store](body, "marketing_consent", self.consent)
         body |= changes
         return Telling(self.store, topic, json.dumps(body).encode())
 
@@ -116,4 +122,27 @@ _FRESH: Mapping[str, Callable[[dict[str, Any], int, datetime], None]] = {
     "shopify": _shopify,
     "woocommerce": _woocommerce,
     "stripe": _stripe,
+}
+
+# --- what the storefront attached --------------------------------------------------------------------------
+
+
+def _cart_attribute(body: dict[str, Any], name: str, value: str) -> None:
+    others = [one for one in body.get("note_attributes", []) if one["name"] != name]
+    body["note_attributes"] = [*others, {"name": name, "value": value}]
+
+
+def _order_field(body: dict[str, Any], name: str, value: str) -> None:
+    body["meta_data"] = [*body.get("meta_data", []), {"id": 1, "key": name, "value": value}]
+
+
+def _metadata(body: dict[str, Any], name: str, value: str) -> None:
+    found = body["data"]["object"]
+    found["metadata"] = found.get("metadata", {}) | {name: value}
+
+
+_ANSWERS: Mapping[str, Callable[[dict[str, Any], str, str], None]] = {
+    "shopify": _cart_attribute,
+    "woocommerce": _order_field,
+    "stripe": _metadata,
 }

@@ -18,6 +18,7 @@ from webhooks.sandbox.standin import Counted, Hit, Refusal, Reply, StandIn, Step
 DAY = 86_400
 AHEAD = 600  # invented: the upper bound is not documented
 MAX_EVENTS = 1000
+STATES: tuple[tuple[int, ...], ...] = ((0,), tuple(range(1000, 1014)))  # of no country, and of the US
 VERSIONS = frozenset({"v24.0", "v25.0", "v26.0"})  # those that live probes found
 
 _HASHED = frozenset({"em", "ph", "fn", "ln", "db", "ge", "ct", "st", "zp", "country"})
@@ -242,6 +243,8 @@ def _check_processing(event: dict[str, Any], _now: float) -> None:
     _demand(9_900_050, "data_processing_options", options in ([], ["LDU"]))
     _demand(9_900_051, "data_processing_options_country", country in (None, 0, 1))
     _demand(9_900_052, "data_processing_options_state", (state is None) == (country is None))
+    _demand(9_900_053, "data_processing_options_state", country is None or state in STATES[country])
+    _demand(9_900_054, "opt_out", isinstance(event.get("opt_out", False), bool))
 
 
 def _warnings(event: Mapping[str, Any]) -> list[str]:

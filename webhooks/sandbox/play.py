@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from itertools import count
 
+from integrations.event import ConsentState
 from webhooks.sandbox.cast import LABELS, Ending, Order, Telling
 from webhooks.sandbox.narration import Narrator
 from webhooks.sandbox.stage import LEAD, Stage, until
@@ -45,10 +46,17 @@ class Play:
         """Adds a claim; ``but`` is what is wrong if it does not hold."""
         self.claims.append(Claim(sentence, holds, str(but)))
 
-    def order(self, store: str, sample: str, about: str, ending: Ending = "counted") -> Order:
+    def order(
+        self,
+        store: str,
+        sample: str,
+        about: str,
+        ending: Ending = "counted",
+        consent: ConsentState = "granted",
+    ) -> Order:
         """A new order, worth what the sample says; ``about`` stands in the table at the end."""
         amount, currency = _VALUES[store, sample].split()
-        order = Order(store, next(self._numbers[store]), Decimal(amount), currency, about, ending)
+        order = Order(store, next(self._numbers[store]), Decimal(amount), currency, about, ending, consent)
         self.orders.append(order)
         return order
 

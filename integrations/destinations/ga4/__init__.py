@@ -83,12 +83,13 @@ class Ga4(Destination):
         Setting("item_id", "Template of a line's id in your reports", "item_id", default=DEFAULT_ITEM_ID),
     )
 
+    restricts = "anywhere"
     summary = Summary(
         dedup_key="transaction_id of a purchase (Google does not say for how long)",
         window="72 hours",
         refunds="refund, with what was given back; nothing recognises a repetition of it",
         test_mode="the debug endpoint, used by the check; it looks at neither measurement id nor secret",
-        consent="denied: not sent; else told with every event",
+        consent="told with every event; no personalisation, US states: ad_personalization denied",
     )
 
     def window(self, event: Event) -> int:  # noqa: ARG002
@@ -162,7 +163,7 @@ def _body(delivery: Delivery, account: Account) -> dict[str, Any]:
     event = delivery.event
     consent = {
         "ad_user_data": _CONSENT[event.consent.ad_user_data],
-        "ad_personalization": _CONSENT[event.consent.ad_personalization],
+        "ad_personalization": _CONSENT["denied" if delivery.restricted else event.consent.ad_personalization],
     }
     return filled(
         {

@@ -122,12 +122,13 @@ class Google(Destination):
         ),
     )
 
+    restricts = "anywhere"
     summary = Summary(
         dedup_key="transactionId in the conversion action, for good",
         window="54 days (Google says none)",
         refunds="none: restating an order that Google does not know would add a conversion",
         test_mode="validateOnly: checks everything, counts nothing",
-        consent="denied: not sent; else told with every event",
+        consent="told with every event; no personalisation, US states: adPersonalization denied",
     )
 
     def window(self, event: Event) -> int:  # noqa: ARG002

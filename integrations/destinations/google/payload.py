@@ -7,7 +7,7 @@ from typing import Any
 
 from integrations import identity, money
 from integrations.destination import Account, Delivery
-from integrations.event import Consent, ConsentState, Event, Line
+from integrations.event import ConsentState, Event, Line
 from integrations.payload import captured, catalogued, filled
 
 # devguides/concepts/formatting, and what Google's own utility does: e-mail without dots and tag at Google's
@@ -53,7 +53,7 @@ def ingested_event(delivery: Delivery, account: Account) -> dict[str, Any]:
             "userData": filled({"userIdentifiers": list(user_identifiers(person))}),
             "adIdentifiers": ad_identifiers(event),
             "eventDeviceInfo": _device(person),
-            "consent": _consent(event.consent),
+            "consent": _consent(delivery),
             "cartData": _cart(event, account),
         }
     )
@@ -107,12 +107,14 @@ def _device(person: identity.Person) -> dict[str, Any]:
     return filled({"userAgent": person.user_agent, "ipAddress": person.ip})
 
 
-def _consent(consent: Consent) -> dict[str, Any]:
-    """What the shopper said; nothing at all where nobody asked."""
+def _consent(delivery: Delivery) -> dict[str, Any]:
+    """What the shopper said; nothing at all where nobody asked. What must not be used for personalised
+    advertising is denied to it, whoever wants it so."""
+    consent = delivery.event.consent
     return filled(
         {
             "adUserData": _CONSENT[consent.ad_user_data],
-            "adPersonalization": _CONSENT[consent.ad_personalization],
+            "adPersonalization": _CONSENT["denied" if delivery.restricted else consent.ad_personalization],
         }
     )
 

@@ -78,12 +78,6 @@ class Meta(Destination):
             choices=("product", "product_group"),
         ),
         Setting(
-            "data_processing_options",
-            "LDU for Limited Data Use (Meta finds out the state); empty for none",
-            "choice",
-            choices=("", "LDU"),
-        ),
-        Setting(
             "test_event_code",
             "Shows the events under Test events as well; they still count",
             pattern="[A-Za-z0-9]*",
@@ -103,12 +97,13 @@ class Meta(Destination):
         ),
     )
 
+    restricts = "anywhere"
     summary = Summary(
         dedup_key="event_name + event_id, 48 h",
         window="7 days (62 in a physical store)",
         refunds="none: a refund cannot be told",
         test_mode="test_event_code (its events count all the same)",
-        consent="denied: not sent; US states: LDU",
+        consent="no personalisation: opt_out; US states: LDU",
     )
 
     def window(self, event: Event) -> int:

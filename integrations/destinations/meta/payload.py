@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from integrations import identity, money
+from integrations import identity, money, places
 from integrations.destination import Account, Delivery
 from integrations.event import Event, Line, Origin
 from integrations.payload import captured, catalogued, filled, item_count, page_url
@@ -42,6 +42,12 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
 }
 """Meta's match keys and where an order has them."""
 
+# data-processing-options: the states in which Limited Data Use is available, by Meta's numbers.
+_LIMITED_USE: Mapping[str, int] = {
+    "CA": 1000, "CO": 1001, "CT": 1002, "FL": 1003, "OR": 1004, "TX": 1005, "MT": 1006, "DE": 1007,
+    "NE": 1008, "NH": 1009, "NJ": 1010, "MN": 1011, "MD": 1012, "RI": 1013,
+}  # fmt: skip
+
 # fbp-and-fbc, and the legacy tags of Meta's own parameter builder. A click id may hold dots itself.
 _FBC = re.compile(r"fb\.[0-9]\.(?P<at>[0-9]{13})\.(?P<click>[!-~]{1,500})", re.ASCII)
 _FBP = re.compile(r"fb\.[0-9]\.[0-9]{13}\.[0-9]{1,20}(\.(AQ|Ag|Aw|BA|BQ|Bg|[\w-]{8}))?", re.ASCII)
@@ -63,7 +69,7 @@ def server_event(delivery: Delivery, account: Account) -> dict[str, Any]:
             "referrer_url": event.referrer if on_site else "",
             "user_data": user_data(event),
             "custom_data": _custom_data(event, account),
-            **_processing(account.text("data_processing_options")),
+            **_restrictions(delivery),
         }
     )
 
@@ -137,12 +143,20 @@ def _fbc(event: Event) -> str:
     return f"fb.1.{event.landing_at or event.event_time * 1000}.{click}"
 
 
-def _processing(option: str) -> dict[str, Any]:
-    """data-processing-options: country and state 0 let Meta find out where the buyer lives."""
-    if not option:
+def _restrictions(delivery: Delivery) -> dict[str, Any]:
+    """server-event#opt-out: "we only use the event for attribution". data-processing-options: limited use in
+    the US, where country and state 0 let Meta find out where the buyer lives."""
+    if not delivery.restricted:
         return {}
-    return {
-        "data_processing_options": [option],
-        "data_processing_options_country": 0,
-        "data_processing_options_state": 0,
-    }
+    buyer = delivery.event.buyer
+    if places.country(buyer.country) != "US":
+        return {"opt_out": True}
+    state = _LIMITED_USE.get(places.us_state(buyer.region.removeprefix("US-")), 0)
+    return filled(
+        {
+            "opt_out": delivery.restricted == "measurement" or None,
+            "data_processing_options": ["LDU"],
+            "data_processing_options_country": 1 if state else 0,
+            "data_processing_options_state": state,
+        }
+    )

@@ -63,12 +63,13 @@ class OpenAI(Destination):
         Setting("item_id", "Template of a line's id in your catalogue", "item_id", default=DEFAULT_ITEM_ID),
     )
 
+    restricts = "anywhere"
     summary = Summary(
         dedup_key="type + id, time not stated (the first counts)",
         window="7 days",
         refunds="none: a refund cannot be told",
         test_mode="validate_only, used by the check",
-        consent="denied: not sent; no personalisation: opt_out",
+        consent="no personalisation, US states: opt_out",
     )
 
     def window(self, event: Event) -> int:  # noqa: ARG002

@@ -100,7 +100,7 @@ def conversion(delivery: Delivery, account: Account) -> dict[str, Any]:
             "source_url": page if source == "web" else "",
             "action_source": source,
             "user": user(event),
-            "opt_out": event.consent.ad_personalization == "denied",
+            "opt_out": bool(delivery.restricted),
             "data": _data(event, account),
         }
     )

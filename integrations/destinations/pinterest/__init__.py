@@ -67,20 +67,15 @@ class Pinterest(Destination):
             example="2612345678901",
         ),
         Setting("item_id", "Template of a line's id in your catalogue", "item_id", default=DEFAULT_ITEM_ID),
-        Setting(
-            "opt_out_type",
-            "LDP for Limited Data Processing (US states); empty for none",
-            "choice",
-            choices=("", "LDP"),
-        ),
     )
 
+    restricts = "anywhere"
     summary = Summary(
         dedup_key="event_name + event_id, time not stated (told over an hour late: perhaps not)",
         window="not stated; 7 days are kept to",
         refunds="none: a refund cannot be told",
         test_mode="?test=true, used by the check",
-        consent="denied: not sent; no personalisation: opt_out; US states: LDP",
+        consent="no personalisation: opt_out; US states: LDP",
     )
 
     def window(self, event: Event) -> int:  # noqa: ARG002

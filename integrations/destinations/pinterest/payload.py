@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from integrations import identity, money
+from integrations import identity, money, places
 from integrations.destination import Account, Delivery
 from integrations.event import Event, Line, Origin
 from integrations.payload import captured, catalogued, filled, item_count, page_url
@@ -73,9 +73,9 @@ def conversion(delivery: Delivery, account: Account) -> dict[str, Any]:
             "event_time": event.event_time,
             "event_id": delivery.event_id,
             "event_source_url": page_url(event, account) if source == "web" else "",
-            "opt_out": event.consent.ad_personalization == "denied",
+            "opt_out": delivery.restricted == "measurement",
             "user_data": user_data(event),
-            "custom_data": _custom_data(event, account),
+            "custom_data": _custom_data(event, account) | _limited(delivery),
         }
     )
 
@@ -90,9 +90,14 @@ def _custom_data(event: Event, account: Account) -> dict[str, Any]:
             "num_items": item_count(event) or None,
             "content_ids": list(dict.fromkeys(content["id"] for content in contents)),
             "contents": contents,
-            "opt_out_type": account.text("opt_out_type"),
         }
     )
+
+
+def _limited(delivery: Delivery) -> dict[str, str]:
+    """use-limited-data-processing-flag, for people of the US."""
+    is_american = places.country(delivery.event.buyer.country) == "US"
+    return {"opt_out_type": "LDP"} if delivery.restricted and is_american else {}
 
 
 def _content(item: str, line: Line) -> dict[str, Any]:

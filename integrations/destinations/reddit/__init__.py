@@ -60,12 +60,6 @@ class Reddit(Destination):
         ),
         Setting("item_id", "Template of a line's id in your catalogue", "item_id", default=DEFAULT_ITEM_ID),
         Setting(
-            "data_processing_options",
-            "LDU for Limited Data Use (US states); empty for none",
-            "choice",
-            choices=("", "LDU"),
-        ),
-        Setting(
             "test_id",
             "Shows the events under Event Testing, and no batches there: 10 events a second",
             pattern="[A-Za-z0-9_-]*",
@@ -79,12 +73,13 @@ class Reddit(Destination):
         ),
     )
 
+    restricts = "anywhere"
     summary = Summary(
         dedup_key="tracking_type + conversion_id within one action_source, 48 h",
         window="7 days",
         refunds="none: a refund cannot be told",
         test_mode="test_id",
-        consent="denied: not sent; no personalisation, US states: LDU",
+        consent="no personalisation, US states: LDU",
     )
 
     def window(self, event: Event) -> int:  # noqa: ARG002

@@ -62,7 +62,7 @@ def conversion(delivery: Delivery, account: Account) -> dict[str, Any]:
             "event_source_url": page_url(event, account) if source == "WEBSITE" else "",
             "click_id": keys.pop("click_id", ""),
             "type": {"tracking_type": "PURCHASE"},
-            "user": {**keys, **_processing(event, account)},
+            "user": {**keys, **_processing(delivery)},
             "metadata": _metadata(delivery, account),
         }
     )
@@ -94,10 +94,10 @@ def _product(item: str, line: Line) -> dict[str, Any]:
     )
 
 
-def _processing(event: Event, account: Account) -> dict[str, Any]:
-    """ "Opt out (LDU)": wanted for the account, or by a shopper who declined personalisation."""
-    declined = event.consent.ad_personalization == "denied"
-    if not (declined or account.text("data_processing_options")):
+def _processing(delivery: Delivery) -> dict[str, Any]:
+    """ "Opt out (LDU)", with the place where the buyer lives."""
+    event = delivery.event
+    if not delivery.restricted:
         return {}
     country = identity.country(event.buyer.country, RULES).upper()
     region = identity.region(event.buyer.region, country, RULES).upper() if country == "US" else ""

@@ -66,20 +66,15 @@ class Snapchat(Destination):
         ),
         PAGE_URL,
         Setting("item_id", "Template of a line's id in your catalogue", "item_id", default=DEFAULT_ITEM_ID),
-        Setting(
-            "data_processing_options",
-            "LDU for Limited Data Use; empty for none",
-            "choice",
-            choices=("", "LDU"),
-        ),
     )
 
+    restricts = "us_states"
     summary = Summary(
         dedup_key="event_id, 48 h; order_id, 30 days",
         window="37 days",
         refunds="none: a refund cannot be told",
         test_mode="a check that records nothing",
-        consent="denied: not sent; US states: LDU",
+        consent="US states: LDU; elsewhere no personalisation: not sent",
     )
 
     def window(self, event: Event) -> int:  # noqa: ARG002

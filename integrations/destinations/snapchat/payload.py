@@ -39,7 +39,6 @@ def conversion(delivery: Delivery, account: Account) -> dict[str, Any]:
     """One element of the request's ``data``. OFFLINE is what did not happen on a website or in an app."""
     event = delivery.event
     on_site = event.origin == "web"
-    option = account.text("data_processing_options")
     return filled(
         {
             "event_name": "PURCHASE",
@@ -49,7 +48,7 @@ def conversion(delivery: Delivery, account: Account) -> dict[str, Any]:
             "event_source_url": page_url(event, account) if on_site else "",
             "user_data": user_data(event),
             "custom_data": _custom_data(event, account),
-            "data_processing_options": [option] if option else [],
+            "data_processing_options": ["LDU"] if delivery.restricted else [],
         }
     )
 

@@ -74,9 +74,6 @@ class TikTok(Destination):
             choices=("product", "product_group"),
         ),
         Setting(
-            "limited_data_use", "Mark every event for Limited Data Use (US states)", "bool", default="no"
-        ),
-        Setting(
             "test_event_code",
             "Shows the events under Test events",
             pattern="[A-Za-z0-9]*",
@@ -90,12 +87,13 @@ class TikTok(Destination):
         ),
     )
 
+    restricts = "us_states"
     summary = Summary(
         dedup_key="event + event_id, 48 h",
         window="7 days",
         refunds="none: a refund cannot be told",
         test_mode="test_event_code",
-        consent="denied: not sent; US states: limited_data_use",
+        consent="US states: limited_data_use; elsewhere no personalisation: not sent",
     )
 
     def window(self, event: Event) -> int:  # noqa: ARG002

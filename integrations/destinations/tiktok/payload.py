@@ -48,7 +48,7 @@ def web_event(delivery: Delivery, account: Account) -> dict[str, Any]:
             "user": user(event),
             "page": filled({"url": page_url(event, account), "referrer": page(event.referrer)}),
             "properties": _properties(event, account),
-            "limited_data_use": account.options.get("limited_data_use") is True or None,
+            "limited_data_use": bool(delivery.restricted) or None,
         }
     )
 

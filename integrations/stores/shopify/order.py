@@ -282,6 +282,7 @@ def _buyer(body: dict[str, Any], origin: Origin) -> Buyer:
         customer_id=text(customer.get("id")),
         ip=first(body.get("browser_ip"), client.get("browser_ip")) if shoppers else "",
         user_agent=text(client.get("user_agent")) if shoppers else "",
+        countries=untrusted.countries(one.get("country_code") for one in (billing, shipping, home)),
     )
 
 

@@ -11,7 +11,7 @@ from integrations.event import Buyer, Event, Line, Origin
 from integrations.money import NotMoney
 from integrations.store import Malformed, NotAnEvent, Shop
 from integrations.stores.stripe.admission import Kind, account, other_flow
-from integrations.untrusted import first, integer, moment, page, pairs, record, records, site, text
+from integrations.untrusted import countries, first, integer, moment, page, pairs, record, records, site, text
 
 # docs.stripe.com/currencies. Not ISO 4217: MGA has no minor unit here, UGX and ISK have none in life only.
 _MINOR_UNITS: Mapping[str, int] = {
@@ -256,6 +256,7 @@ def _buyer(sale: _Sale, customer_id: str, attributes: Mapping[str, str]) -> Buye
         customer_id=customer_id,
         ip=_first(browser, *_IP),
         user_agent=_first(browser, *_USER_AGENT),
+        countries=countries(record(person.get("address")).get("country") for person in sale.people),
     )
 
 

@@ -12,7 +12,18 @@ from typing import Any
 from integrations import consent, money
 from integrations.event import Buyer, Event, Line, Origin, fingerprint
 from integrations.store import Malformed, Shop
-from integrations.untrusted import integer, moment, page, pairs, query, record, records, site, text
+from integrations.untrusted import (
+    countries,
+    integer,
+    moment,
+    page,
+    pairs,
+    query,
+    record,
+    records,
+    site,
+    text,
+)
 
 # Plugins add dozens of meta fields; one that fell off could be the event_id that another plugin has used.
 _META_LIMIT = 500
@@ -235,6 +246,7 @@ def _buyer(order: Mapping[str, Any], meta: Mapping[str, str], origin: Origin) ->
         customer_id=_number(order.get("customer_id")),
         ip=text(order.get("customer_ip_address")) if own else "",
         user_agent=agent if own else "",
+        countries=countries(one.get("country") for one in (billing, shipping)),
     )
 
 
