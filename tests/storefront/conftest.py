@@ -16,6 +16,8 @@ from tests.storefront.town import Town, standing
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    # Requests of a frame with a process of its own are not all seen by Playwright.
+    "--disable-features=IsolateSandboxedIframes",
 )
 
 

@@ -175,6 +175,17 @@ def test_without_leave_nothing_but_the_answer_is_kept_or_handed_on(visit: Visit,
     assert visit("/cart", answered(NO)) == handed
 
 
+def test_without_leave_no_cookie_is_written_even_for_a_moment(visit: Visit, page: Page) -> None:
+    listen = """
+        window.written = [];
+        Object.defineProperty(document, "cookie", {get: () => "", set: (text) => written.push(text)});
+    """
+    visit(f"/?fbclid={CLICK}", listen + answered(NO))
+    assert page.evaluate("() => written") == []
+    visit(f"/?fbclid={CLICK}", listen + answered(YES))
+    assert page.evaluate("() => written.length") > 0
+
+
 def test_an_answer_taken_back_erases_what_was_kept(visit: Visit, page: Page) -> None:
     assert "_fbc" in visit(f"/?fbclid={CLICK}", answered(YES))
     assert list(visit("/", answered(NO))) == ["_consent_state"]

@@ -116,9 +116,8 @@ async function handedOn(config, order, page, record, consent, isWelcome) {
   const attributes = consent ? { _consent_state: consent } : {};
   if (!isWelcome) return attributes;
   const cookies = {};
-  for (const name of config.names) {
-    for (const spelling of [name, `_${name}`]) cookies[spelling] = await page.cookie(spelling);
-  }
+  const spellings = config.names.concat(config.names.map((name) => `_${name}`));
+  await Promise.all(spellings.map(async (name) => (cookies[name] = await page.cookie(name))));
   const noted = order.names.attributes || {};
   const read = (name) => own(noted, name) || cookies[name] || "";
   return { ...attributes, ...attributesOf(config.names, record.clicks, read, {}) };

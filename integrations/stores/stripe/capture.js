@@ -7,6 +7,7 @@ const REFERENCE = "purchase_relay_reference";
 const LINK = "a[href^='https://buy.stripe.com/']";
 const MOST_METADATA = 40; // of the 50 that Stripe takes, some are the shop's own
 let handed = null;
+let mayRefer = false;
 
 function handOver(attributes, config, isWelcome) {
   if (!handed) {
@@ -14,6 +15,7 @@ function handOver(attributes, config, isWelcome) {
     document.addEventListener("click", refer, true);
   }
   handed = attributes;
+  mayRefer = isWelcome;
   if (!isWelcome) keep(REFERENCE, "");
 }
 
@@ -27,7 +29,7 @@ function fill(sent) {
 // A reference of the shop's own stays.
 function refer(clicked) {
   const link = clicked.target.closest && clicked.target.closest(LINK);
-  if (!link) return;
+  if (!link || !mayRefer) return;
   const address = new URL(link.href);
   const given = address.searchParams.get("client_reference_id");
   const reference = given && given !== link.dataset.purchaseRelay ? given : newReference();
