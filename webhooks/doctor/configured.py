@@ -45,6 +45,8 @@ def unknown(shop: str) -> Finding:
 def examine(ground: Ground) -> Iterator[Finding]:
     """What the settings themselves warn of, and what is on for a test."""
     for odd in ground.settings.warnings:
+        if odd.startswith("shop ") and not ground.settings.accounts:
+            continue  # nobody sends to anybody, which is said once
         known = next((known for start, known in _ODD.items() if odd.startswith(start)), _OTHERWISE)
         yield Finding(LINK, known[0], plain(odd), known[1])
     for account in ground.accounts:

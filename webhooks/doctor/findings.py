@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from webhooks.discretion import scrub
+from webhooks import discretion
 from webhooks.telling import plain
 
 State = Literal["ok", "note", "skipped", "warning", "fault"]
@@ -59,6 +59,11 @@ def skipped(link: str, sentence: str) -> Finding:
     return Finding(link, "skipped", sentence)
 
 
+def word(reason: str) -> str:
+    """A reason as the ledger and the adapters have it: an id or a fixed word."""
+    return str(discretion.plain(reason))
+
+
 def said(words: str) -> str:
     """Words of somebody else's making, as they may be shown."""
-    return plain(scrub(words, 200))
+    return plain(discretion.scrub(words, 200))

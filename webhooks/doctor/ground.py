@@ -14,6 +14,9 @@ from webhooks.transport import Transport
 CALL_SECONDS = 10.0
 """For a single call of the doctor's: somebody waits for it."""
 
+PATIENCE = 2.0
+"""Seconds that a lock in the database is waited for."""
+
 
 class Ground:
     """One walk. ``troubled`` are the links that something is wrong with, as far as it has come; ``broken``
@@ -43,7 +46,7 @@ class Ground:
 @contextmanager
 def opened(settings: Settings, shop: str, *, is_quick: bool) -> Iterator[Ground]:
     """The ground, and everything that it holds given back. Raises `OSError` without a folder for the keys."""
-    relay = Relay(settings)
+    relay = Relay(settings, patience=PATIENCE)
     transport = Transport(connections=2, total_seconds=CALL_SECONDS)
     try:
         yield Ground(relay, transport, shop, is_quick=is_quick)

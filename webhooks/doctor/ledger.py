@@ -86,7 +86,7 @@ def _of_sqlite(database: Database, file: Path) -> Iterator[Finding]:
 _REFUSALS: Mapping[str, tuple[str, str]] = {
     "SQLITE_BUSY": (
         "is locked by another process",
-        "end whatever keeps the file open to write it: a backup, a shell",
+        "end whatever writes to the file: a backup, a shell",
     ),
     "SQLITE_READONLY": ("can be read but not written", "let the relay's user write the file and its folder"),
     "SQLITE_READONLY_DIRECTORY": ("can be read but not written", "let the relay's user write its folder"),

@@ -1,10 +1,9 @@
 """Redis, and the processes that live by it: somebody works, somebody sweeps, nothing is left lying."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import func, select
 
 from webhooks import discretion, jobs
@@ -15,9 +14,6 @@ from webhooks.schema import DUE, deliveries
 from webhooks.telling import counted, span
 
 LINK, PROCESSES = "redis", "processes"
-
-OLDEST = {"redis": (5, 0), "valkey": (7, 2)}
-"""The oldest versions that RQ works with (its README, "requires Redis >= 5 or Valkey >= 7.2")."""
 
 NEARLY_FULL = 0.8
 SECONDS = 2.0
@@ -37,32 +33,27 @@ def examine(ground: Ground) -> Iterator[Finding]:
         redis.ping()
         told: Mapping[str, Any] = redis.info()
     except RedisError as error:
-        yield fault(
-            LINK,
-            f"does not answer ({discretion.describe(error)})",
-            "start it, or correct REDIS_URL; until then only the sweep delivers, and slower",
-            ends=True,
-        )
+        yield _silence(error)
         return
     finally:
         redis.close()
-    yield from _of_version(told)
     yield from _of_memory(told)
     if not told.get("aof_enabled"):
         yield note(LINK, "is not append-only: a crash may cost wake-up calls, but no order")
 
 
-def _of_version(told: Mapping[str, Any]) -> Iterator[Finding]:
-    kind = "valkey" if told.get("valkey_version") else "redis"
-    written = str(told.get(f"{kind}_version", ""))
-    found = re.match(r"(\d+)\.(\d+)", written)
-    oldest = OLDEST[kind]
-    if found and (int(found[1]), int(found[2])) < oldest:
-        yield fault(
-            LINK,
-            f"its version {discretion.plain(written)} is too old for the queue",
-            f"upgrade it to {oldest[0]}.{oldest[1]} or newer",
+def _silence(error: RedisError) -> Finding:
+    """Our client greets a server with HELLO, which it has known since Redis 6 (and Valkey always)."""
+    if isinstance(error, ResponseError) and "HELLO" in str(error):
+        return fault(
+            LINK, "its version is too old for the queue", "upgrade it to Redis 6 or Valkey", ends=True
         )
+    return fault(
+        LINK,
+        f"does not answer ({discretion.describe(error)})",
+        "start it, or correct REDIS_URL; until then only the sweep delivers, and slower",
+        ends=True,
+    )
 
 
 def _of_memory(told: Mapping[str, Any]) -> Iterator[Finding]:

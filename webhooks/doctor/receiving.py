@@ -10,7 +10,7 @@ from integrations.destination import Account, Outcome
 from webhooks import checking, dedup
 from webhooks.clock import DAY, now_ms
 from webhooks.doctor import ledger
-from webhooks.doctor.findings import Finding, fault, note, said, skipped, warning
+from webhooks.doctor.findings import Finding, fault, note, said, skipped, warning, word
 from webhooks.doctor.ground import Ground
 from webhooks.schema import accounts, deliveries
 from webhooks.telling import counted, moment
@@ -68,7 +68,7 @@ def _of_access(ground: Ground, account: Account) -> Iterator[Finding]:
 
 
 def _why(outcome: Outcome) -> str:
-    return ", ".join(said(word) for word in (outcome.reason, outcome.detail) if word)
+    return ", ".join(filter(None, (word(outcome.reason), said(outcome.detail))))
 
 
 # --- its deliveries --------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def _stopped(ground: Ground, account: Account) -> Iterator[Finding]:
     row = _row(ground, account)
     if row is None:
         return
-    why = f"{moment(row['since'])}: {said(row['reason'])}"
+    why = f"{moment(row['since'])}: {word(row['reason'])}"
     if row["state"] == "held":
         yield fault(
             link(account),
@@ -146,7 +146,7 @@ def _refused(account: Account, week: _Week) -> Iterator[Finding]:
         yield warning(
             link(account),
             f"its destination refused {count} of {counted(count + taken, 'order')} of the last week "
-            f"(mostly {said(week.most('refused'))})",
+            f"(mostly {word(week.most('refused'))})",
             f"see `purchase-relay deliveries list --account {account.slug} --state refused`",
         )
 

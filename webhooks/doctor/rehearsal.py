@@ -12,7 +12,7 @@ from integrations.destination import Account, Delivery, Outcome
 from integrations.event import Consent, Event
 from integrations.hook import Hook
 from integrations.store import Incomplete, Malformed, NotAnEvent, Shop, Unverified
-from webhooks.doctor.findings import Finding, fault, note, said, warning
+from webhooks.doctor.findings import Finding, fault, note, said, warning, word
 from webhooks.doctor.ground import Ground
 from webhooks.doctor.receiving import link as account_link
 from webhooks.sandbox import invented
@@ -104,4 +104,4 @@ def _unfit(shop: Shop, account: Account, no: Outcome) -> Finding:
 
 
 def _why(outcome: Outcome) -> str:
-    return ", ".join(said(word) for word in (outcome.reason, outcome.detail) if word)
+    return ", ".join(filter(None, (word(outcome.reason), said(outcome.detail))))

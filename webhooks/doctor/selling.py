@@ -11,7 +11,7 @@ from webhooks import connecting, results
 from webhooks.clock import DAY, HOUR, SECOND, milliseconds, now_ms
 from webhooks.connecting import Need
 from webhooks.cursors import Cursors
-from webhooks.doctor.findings import Finding, fault, note, said, skipped, warning
+from webhooks.doctor.findings import Finding, fault, note, said, skipped, warning, word
 from webhooks.doctor.ground import Ground
 from webhooks.schema import hooks
 from webhooks.settings_accounts import WEBHOOK_SECRETS, variable
@@ -60,7 +60,7 @@ def _of_api(ground: Ground, shop: Shop) -> Iterator[Finding]:
             no.remedy,
         )
     except NoAccess as no:
-        yield fault(name, f"its API refuses us ({said(no.reason)})", no.remedy)
+        yield fault(name, f"its API refuses us ({word(no.reason)})", no.remedy)
     except Away as away:
         yield warning(
             name,
