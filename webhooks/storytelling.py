@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from webhooks.comparing import SOURCE
 from webhooks.questions import AttemptTold, DeliveryTold, EventTold, HookTold, Standing, Story
 from webhooks.telling import Line, because, counted, moment, span
 from webhooks.twins import AWAITS
@@ -25,7 +26,8 @@ def tell(story: Story, standings: Mapping[str, Standing], now: int) -> Iterator[
         head = "No event came of it, so nothing was sent"
         yield Chapter(head, [("the hooks below say why", "")])
     if story.hooks:
-        heard = [_hook(hook) for hook in story.hooks]
+        listed = {event.id for event in story.events if event.source == SOURCE}
+        heard = [_hook(hook, found=hook.verdict == "event" and hook.event in listed) for hook in story.hooks]
         yield Chapter(f"{counted(len(heard), 'hook')} of this order", heard)
 
 
@@ -44,6 +46,8 @@ def _event(event: EventTold, hooks: Iterable[HookTold]) -> Iterator[Line]:
     yield f"placed {moment(event.event_time)}", ""
     first = next((hook for hook in hooks if hook.event == event.id and hook.verdict == "event"), None)
     by = f"webhook {first.topic}".rstrip() if first else event.source
+    if event.source == SOURCE:
+        by = "the shop's own list, since no hook had told of it,"
     late = event.received_at - event.event_time
     after = f" ({span(late)} later)" if late >= 0 else " (before that time: check the shop's clock)"
     yield f"first heard of by {by} at {moment(event.received_at)}{after}", ""
@@ -128,10 +132,11 @@ def _attempt(attempt: AttemptTold) -> str:
 # --- the hooks -------------------------------------------------------------------------------------------
 
 
-def _hook(hook: HookTold) -> Line:
+def _hook(hook: HookTold, *, found: bool) -> Line:
     again = f"; sent again {counted(hook.repeats, 'time')}" if hook.repeats else ""
     topic = hook.topic or "without topic"
-    return f"{hook.id} at {moment(hook.received_at)}, {topic}: {_verdict(hook)}{again}", hook.verdict
+    what = "no hook, but found in the shop's own list" if found else f"{topic}: {_verdict(hook)}{again}"
+    return f"{hook.id} at {moment(hook.received_at)}, {what}", hook.verdict
 
 
 def _verdict(hook: HookTold) -> str:

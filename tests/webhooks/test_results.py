@@ -113,6 +113,18 @@ def test_a_person_reads_a_table(run: Run, corner: Corner) -> None:
     assert "lacks the buyer's browser" in told.stderr
 
 
+def test_an_orders_story_says_that_no_hook_told_of_it(
+    run: Run, corner: Corner, hook: Callable[[int], None]
+) -> None:
+    corner.sell(1, time.time() - 7_200)
+    run("reconcile", "--since", "3h")
+    hook(1)
+    told = run("orders", "show", "corner", "1").stdout
+    assert "first heard of by the shop's own list, since no hook had told of it" in told
+    assert "no hook, but found in the shop's own list" in told
+    assert "sale.made: told of it once more: nothing new" in told
+
+
 def test_a_new_relay_begins_with_the_present(run: Run, corner: Corner) -> None:
     corner.sell(1, time.time() - 7_200)
     assert "begins with the present" in run("reconcile").stdout

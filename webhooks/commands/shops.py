@@ -212,7 +212,10 @@ def disconnect(shop: str, dry_run: bool, json: bool) -> None:
 @click.option("--check", is_flag=True, help="Ask each shop for its subscriptions, too.")
 @as_json
 def list_shops(check: bool, json: bool) -> None:
-    """List shops: where their hooks arrive, whether they are looked after, what is wrong."""
+    """List shops, and what is wrong with them.
+
+    Where their hooks arrive, since when they are connected, and up to when they were compared.
+    """
     with opened() as relay:
         lines = [_line(relay, shop, check=check) for shop in relay.settings.shops]
     if json:
