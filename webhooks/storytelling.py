@@ -88,18 +88,23 @@ def _state(one: DeliveryTold, now: int) -> str:
             if one.confirm_at is not None:
                 later = f"; accepted only, what became of it is asked at {moment(one.confirm_at)}"
             return f"delivered at {moment(one.delivered_at)}{on} as event_id {one.event_id}{trace}{later}"
-        case "due" if one.in_flight:
-            return f"being sent now as event_id {one.event_id}"
-        case "due" if one.reason == AWAITS and one.due_at > now:
-            return f"waits for what the shopper's browser tells, until {moment(one.due_at)}"
-        case "due" if one.due_at <= now:
-            return f"waits for a worker since {moment(one.due_at)}, as event_id {one.event_id}{why}"
         case "due":
-            return f"is tried again at {moment(one.due_at)} (in {span(one.due_at - now)}){why}"
+            return _due(one, now)
         case "held":
             return f"held: the account waits for its owner{why}"
         case _:
             return f"{one.state}{why}"
+
+
+def _due(one: DeliveryTold, now: int) -> str:
+    why = because(one.reason, one.detail)
+    if one.in_flight:
+        return f"being sent now as event_id {one.event_id}"
+    if one.due_at <= now:
+        return f"waits for a worker since {moment(one.due_at)}, as event_id {one.event_id}{why}"
+    if one.reason == AWAITS:
+        return f"waits for what the shopper's browser tells, until {moment(one.due_at)}"
+    return f"is tried again at {moment(one.due_at)} (in {span(one.due_at - now)}){why}"
 
 
 def _waiting(one: DeliveryTold, standing: Standing | None, now: int) -> Iterator[str]:

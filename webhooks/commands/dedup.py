@@ -12,7 +12,7 @@ from webhooks.questions import as_plain
 
 @click.group()
 def dedup() -> None:
-    """Is each purchase counted once, by browser and server together?"""
+    """Whether each purchase is counted once."""
 
 
 @dedup.command("report")
@@ -20,7 +20,7 @@ def dedup() -> None:
 @click.option("--since", type=MOMENT, help="Orders received since: 3d, 12h, 2026-11-20 (UTC).  [default: 7d]")
 @as_json
 def report_command(shop: str, since: int | None, json: bool) -> None:
-    """Compare the ids that browsers fired with those that the server sends.
+    """Compare browsers' event ids with the server's.
 
     Per shop and account: how many purchases have a twin in the browser, how many of these agree, and for
     those that do not the cause and the remedy. It needs the beacon: set the shop's ORIGINS.
