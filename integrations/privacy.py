@@ -77,16 +77,17 @@ def of_buyer(buyer: Buyer) -> frozenset[Identity]:
 def in_body(body: bytes) -> frozenset[Identity]:
     """Everybody whom a hook's body names, whether it can be used or not: by the names that all stores have
     for them. Looks at the bytes, so that what is no JSON is read as well; a few dozen at most."""
-    return _known(identity(kind, written) for kind, written in _named(body))
+    found = dict.fromkeys(_named(body))  # most of it several times
+    return _known(identity(kind, _text(written)) for kind, written in found)
 
 
-def _named(body: bytes) -> Iterator[tuple[Kind, str]]:
+def _named(body: bytes) -> Iterator[tuple[Kind, bytes]]:
     for name, kind in _NAMES.items():
         at = body.find(name)
         while at >= 0:
             at += len(name)
             if found := _VALUE.match(body, at):
-                yield kind, _text(found[1])
+                yield kind, found[1]
             at = body.find(name, at)
 
 

@@ -39,8 +39,12 @@ class Marks:
 
     def sought(self, shop: str, people: Iterable[Identity]) -> list[str]:
         """What to look for: as `of_people`, under every key there has been."""
-        named = list(people)
-        return sorted({_mark(key, shop, kind, written) for key in self._opened() for kind, written in named})
+        keys_ever, named = self._opened(), list(people)
+        return sorted({_mark(key, shop, kind, written) for key in keys_ever for kind, written in named})
+
+    def has_one_key(self) -> bool:
+        """Then `of_people` is all that there is to look for."""
+        return len(self._opened()) == 1
 
     def of_orders(self, shop: str, orders: Iterable[str]) -> list[str]:
         """The marks of orders, by any name of theirs, under every key there has been."""

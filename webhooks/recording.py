@@ -193,10 +193,12 @@ def traces_of(relay: Relay, judged: Judged) -> Traces:
     orders = {arrival.order_id, *((event.key, event.order_id) if event else ())}
     orders |= {refund.order_id for refund in judged.refunds}
     people = judged.people | (privacy.of_buyer(event.buyer) if event else frozenset())
+    marks = relay.marks.of_people(arrival.shop, people)
+    sought = marks if relay.marks.has_one_key() else relay.marks.sought(arrival.shop, people)
     return Traces(
-        marks=" ".join(relay.marks.of_people(arrival.shop, people)),
+        marks=" ".join(marks),
         orders=tuple(relay.marks.of_orders(arrival.shop, orders)),
-        people=(*relay.marks.sought(arrival.shop, people), *relay.marks.of_shop(arrival.shop)),
+        people=(*sought, *relay.marks.of_shop(arrival.shop)),
         ordered_at=event.event_time * SECOND if event else arrival.received_at,
         digest=relay.marks.digest(arrival.digest),
     )
