@@ -25,13 +25,12 @@ USUAL = 15
 
 SHORTEST = 30 * MINUTE
 LONGEST = 3 * DAY
-OLDEST = 4 * WEEK
-"""A shop whose last hook is older has been told of, or is over."""
+"""So far back a hook is looked for: a longer silence is as unusual."""
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """No hook since ``since`` (milliseconds). ``usual``: the median of sales at the same time of the weeks
-    before."""
+    """No hook since ``since`` (milliseconds), if not longer. ``usual``: the median of sales at the same time
+    of the weeks before."""
 
     since: int
     usual: int
@@ -40,10 +39,10 @@ class Silence(msgspec.Struct, frozen=True):
 def silence(database: Database, shop: str, now: int) -> Silence | None:
     """The shop's silence if it is unusual, else None."""
     with database.read() as db:
-        last = _last_hook(db, shop, now - OLDEST)
-        if last is None or now - last < SHORTEST:
+        last = _last_hook(db, shop, now - LONGEST)
+        if now - last < SHORTEST:
             return None
-        span = min(now - last, LONGEST)
+        span = now - last
         weeks = [_sales(db, shop, last - number * WEEK, span) for number in range(1, WEEKS + 1)]
     while weeks and weeks[-1] == 0:  # before the shop's first order, as far as we know
         weeks.pop()
@@ -52,8 +51,8 @@ def silence(database: Database, shop: str, now: int) -> Silence | None:
     return Silence(last, int(median(weeks)))
 
 
-def _last_hook(db: Connection, shop: str, since: int) -> int | None:
-    """When the shop's last hook came that told of a sale."""
+def _last_hook(db: Connection, shop: str, since: int) -> int:
+    """When the shop's last hook came that told of a sale; ``since`` if none has come since then."""
     hooks = (
         select(events.c.received_at)
         .where(events.c.received_at >= since, events.c.shop == shop, events.c.source != SOURCE)
@@ -61,7 +60,7 @@ def _last_hook(db: Connection, shop: str, since: int) -> int | None:
         .limit(1)
     )
     last: int | None = db.execute(hooks).scalar()
-    return last
+    return since if last is None else last
 
 
 def _sales(db: Connection, shop: str, since: int, span: int) -> int:

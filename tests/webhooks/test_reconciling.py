@@ -17,8 +17,9 @@ from sqlalchemy import select, update
 
 from integrations.access import Away, NoAccess
 from integrations.event import decode
+from integrations.privacy import Wish
 from tests.webhooks.corner import BUYER, SECRET, Corner, corner
-from webhooks import app, reconciling, recording
+from webhooks import app, privacy, reconciling, recording
 from webhooks.clock import DAY, HOUR, MINUTE, now_ms
 from webhooks.cursors import Cursors
 from webhooks.reconciling import Reconciling
@@ -216,6 +217,23 @@ def test_details_that_cost_a_call_are_fetched_for_what_is_missing_alone(
         kept = {row.order_id: row.sealed for row in db.execute(select(events.c.order_id, events.c.sealed))}
     mails = {number: decode(relay.vault.open(sealed)).buyer.email for number, sealed in kept.items()}
     assert mails == {"1": BUYER, "2": "buyer2@example.com", "3": BUYER}
+
+
+def test_what_was_erased_is_pulled_for_nothing(
+    relay: Relay, corner: Corner, work: Reconciling, hook: Send
+) -> None:
+    """Whether it was known before or not: the shop's list has it still."""
+    for number in (1, 2):
+        corner.sell(number, ago(2 * HOUR))
+    hook(1)
+    privacy.work(relay, privacy.take(relay, "corner", "corner", Wish(action="erase", email=BUYER)))
+    for _ in range(2):
+        found = work.window(now_ms() - 3 * HOUR)
+    assert found.tally.missing == 0
+    with relay.database.read() as db:
+        assert [(row.order_id, row.sealed) for row in db.execute(select(events))] == [("1", None)]
+        assert {row.state for row in db.execute(select(deliveries))} == {"suppressed"}
+        assert db.execute(select(hooks).where(hooks.c.sealed.is_not(None))).all() == []
 
 
 # --- from when on ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from sqlalchemy import insert
 
 from webhooks.clock import HOUR, MINUTE, now_ms
 from webhooks.database import Database
-from webhooks.rhythm import WEEK, Silence, silence
+from webhooks.rhythm import LONGEST, WEEK, Silence, silence
 from webhooks.schema import events
 
 NOW = now_ms()
@@ -65,6 +65,11 @@ def test_a_shop_that_sold_at_this_time_in_every_week_and_is_silent_is_noticed(
     assert silence(database, "acme", NOW) == Silence(NOW - 6 * HOUR, 24)
 
 
+def test_a_silence_of_days_goes_on(database: Database, sell: Sell) -> None:
+    sell(weeks_before(4))
+    assert silence(database, "acme", NOW) == Silence(NOW - LONGEST, 24)
+
+
 def test_what_was_found_in_its_list_is_no_hook_but_belongs_to_its_rhythm(
     database: Database, sell: Sell
 ) -> None:
@@ -77,7 +82,6 @@ def test_what_was_found_in_its_list_is_no_hook_but_belongs_to_its_rhythm(
     "moments",
     [
         pytest.param([], id="it never sold"),
-        pytest.param(weeks_before(4), id="its last hook is a week old: that week is silent, too"),
         pytest.param([NOW - 20 * MINUTE, *weeks_before(4)], id="for too short a time"),
         pytest.param([NOW - 6 * HOUR, *weeks_before(1)], id="one week is no rhythm"),
         pytest.param([NOW - 6 * HOUR, *weeks_before(4, but=2)], id="it was so in one of the weeks"),
