@@ -1,5 +1,6 @@
 """The web application before an empty SQLite ledger, and what must hold whatever is sent to it."""
 
+import hashlib
 import logging
 import re
 import sqlite3
@@ -61,7 +62,8 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 class Intake:
-    """Takes hooks of every store, with refunds. ``alerts`` are the kinds of those that were raised."""
+    """Takes hooks of every store, with refunds. ``alerts`` are the kinds of those that were raised, ``sent``
+    and ``bodies`` how many requests there were and how many different bodies."""
 
     def __init__(self, home: Path) -> None:
         environment = {
@@ -79,6 +81,7 @@ class Intake:
                 db.execute(text(sentence))
         database.close()
         self.alerts: list[str] = []
+        self.sent, self._bodies = 0, set[bytes]()
         made = app.create_app(settings.load(environment))
         self.relay: Relay = made.extensions["relay"]
         self._reader = sqlite3.connect(home / "ledger.db", isolation_level=None)
@@ -87,6 +90,8 @@ class Intake:
     def send(self, store: Store, body: bytes, headers: Mapping[str, str]) -> Heard:
         """One request to the store's address."""
         (before, _), self.alerts[:] = self._tally(), []
+        self.sent += 1
+        self._bodies.add(hashlib.sha256(body).digest())
         began = time.thread_time()
         answer = self.client.post(f"/webhooks/{store.slug}", data=body, headers=dict(headers))
         seconds = time.thread_time() - began
@@ -94,6 +99,10 @@ class Intake:
         verdict, broken = self._look_at(latest) if after > before else ("", [])
         broken += [f"alert {kind}" for kind in self.alerts if kind == "broken"]
         return Heard(answer.status_code, seconds, after - before, verdict, tuple(broken))
+
+    @property
+    def bodies(self) -> int:
+        return len(self._bodies)
 
     def close(self) -> None:
         """Gives the ledger back."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -48,6 +49,7 @@ def desk() -> Iterator[Intake]:
     """One for all: what was sent before makes no difference."""
     with intake() as made:
         yield made
+        sys.stdout.write(f"\nhostile: {made.sent} requests with {made.bodies} different bodies\n")
 
 
 def kept(desk: Intake, store: Store, body: bytes, topic: str = "") -> list[str]:
