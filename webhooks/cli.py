@@ -9,7 +9,6 @@ from webhooks.commands import acting, destinations, looking, processes, reconcil
 from webhooks.commands.alerts import alerts_group
 from webhooks.commands.dedup import dedup
 from webhooks.commands.doctor import doctor
-from webhooks.commands.alerts import alerts_group
 from webhooks.commands.frame import EXIT_CODES, Root
 from webhooks.commands.privacy import privacy_group
 
