@@ -123,7 +123,9 @@ def stored(relay: Relay) -> bytes:
     files = b"".join(file.read_bytes() for file in relay.settings.data_dir.rglob("*") if file.is_file())
     with relay.database.read() as db:
         tables = [row for table in metadata.sorted_tables for row in db.execute(select(table)).all()]
-    return files + b"".join(bytes(cell) if isinstance(cell, bytes) else str(cell).encode() for row in tables for cell in row)
+    return files + b"".join(
+        bytes(cell) if isinstance(cell, bytes) else str(cell).encode() for row in tables for cell in row
+    )
 
 
 def test_what_was_erased_is_nowhere(
