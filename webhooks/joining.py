@@ -20,6 +20,7 @@ from webhooks import beacon, mismatch, reporting
 from webhooks.beacon import Beacon, Id
 from webhooks.clock import SECOND, now_ms
 from webhooks.enriching import bridges, enriched, fits, hardest, lacks_all, names_of
+from webhooks.ledger import answers
 from webhooks.mismatch import Right
 from webhooks.relay import Relay
 from webhooks.twins import NOTHING_EXPECTED, Expected, Sighting
@@ -80,7 +81,7 @@ def _join(relay: Relay, shop: Shop, order: int, found: Sequence[bytes]) -> bool:
                 event = _learned(relay, shop, event, told)
                 relay.twins.note(db, twin["id"], order, _judged(relay, db, shop, event, told, order))
         if event != before:
-            relay.twins.enrich(db, order, relay.vault.seal(events.encode(event)), {})
+            relay.twins.enrich(db, order, relay.vault.seal(events.encode(event)), answers(event.consent))
         return is_proved and relay.twins.release(db, order, now_ms())
 
 

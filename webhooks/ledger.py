@@ -228,7 +228,7 @@ class Ledger:
         }
         number: int | None = db.execute(self._new_event, row).scalar()
         if number is not None:
-            self._record_deliveries(db, number, received_at, new)
+            self._record_deliveries(db, number, received_at, new.shares, new.expected.wait)
             expect(db, number, new.expected)
             return number, True
         same = and_(
@@ -238,17 +238,19 @@ class Ledger:
         )
         return db.execute(select(events.c.id).where(same)).scalar_one(), False
 
-    def _record_deliveries(self, db: Connection, event: int, now: int, new: NewEvent) -> None:
+    def _record_deliveries(
+        self, db: Connection, event: int, now: int, shares: Sequence[NewDelivery], wait: int = 0
+    ) -> None:
         rows = [
             {
                 **msgspec.structs.asdict(share),
                 "event": event,
                 "state": "due",
                 "created_at": now,
-                "due_at": now + new.expected.wait,
-                "reason": AWAITS if new.expected.wait else "",
+                "due_at": now + wait,
+                "reason": AWAITS if wait else "",
             }
-            for share in new.shares
+            for share in shares
         ]
         if rows:
             db.execute(self._new_delivery, rows)
