@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from integrations import discovery
+from integrations import beside, discovery
+from integrations.store import Store
 from tests.environments import META, SHOPIFY, STRIPE, WOOCOMMERCE
 from webhooks import app, settings
 from webhooks.cli import main
@@ -40,7 +41,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {
         "RELAY_DATA_DIR": str(tmp_path),
         "RELAY_PUBLIC_URL": PUBLIC,
-        **META, **SHOPIFY, **STRIPE, **WOOCOMMERCE,
+        **META,
+        **SHOPIFY,
+        **STRIPE,
+        **WOOCOMMERCE,
     }
 
 
@@ -127,3 +131,9 @@ def test_the_plugin_takes_what_the_browser_hands_on(environment: dict[str, str])
         *("_consent_state", "event_source_url"),
         *("fbc", "_fbc", "fbp", "_fbp", "fbclid", "_fbclid"),
     }
+
+
+@pytest.mark.parametrize("store", discovery.stores().values(), ids=lambda store: store.slug)
+def test_every_snippet_has_its_place_in_a_guide(store: Store) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / f"{store.slug}.md").read_text("utf-8")
+    assert [name for name in beside.folder(store, "snippets") if f"--place {name}" not in guide] == []
