@@ -28,8 +28,8 @@ HASTE = {
     "RELAY_RETRY_SCHEDULE": "0.4,0.8,1.2",
     "RELAY_LEASE_SECONDS": "3",
     "RELAY_SWEEP_SECONDS": "0.3",
-    "RELAY_WATCH_SECONDS": "0.5",
-    "RELAY_RECONCILE_SECONDS": "0.5",
+    "RELAY_WATCH_SECONDS": "1",
+    "RELAY_RECONCILE_SECONDS": "1",
     "RELAY_RECONCILE_DELAY": "0",
 }
 """Hours become seconds."""
