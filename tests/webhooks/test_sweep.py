@@ -16,6 +16,7 @@ from werkzeug import Request, Response
 
 from integrations.hook import Hook
 from integrations.stores.stripe import Stripe
+from tests.waiting import until
 from tests.webhooks.conftest import SAMPLES, Environment
 from tests.webhooks.pixel import Pixel
 from webhooks import app, completion, jobs, reporting, settings
@@ -39,6 +40,7 @@ def sweep(relay: Relay) -> Iterator[Sweep]:
 
 def test_an_order_that_woke_nobody_is_found(relay: Relay, sweep: Sweep, post: Post, order: Any) -> None:
     post(order)
+    until(relay.wake.waiting)  # the intake rings from a thread of its own
     with Redis.from_url(relay.redis_url) as redis:
         redis.flushall()
     sweep.once()
@@ -49,6 +51,7 @@ def test_a_lost_job_is_rung_again_although_the_flag_stands(
     relay: Relay, sweep: Sweep, post: Post, order: Any
 ) -> None:
     post(order)
+    until(relay.wake.waiting)  # the intake rings from a thread of its own
     sweep.once()
     with Redis.from_url(relay.redis_url) as redis:
         redis.delete("rq:queue:purchase-relay")
@@ -265,6 +268,7 @@ def test_a_hook_that_no_key_opens_does_not_stop_the_sweep(
 ) -> None:
     lay_aside(relay, "stripe", 1, b"sealed under a key that is gone")
     post(order)
+    until(relay.wake.waiting)  # the intake rings from a thread of its own
     sweep.once()
     assert verdicts(relay, "stripe") == ["quarantined"]
     assert relay.wake.waiting() == 1
