@@ -19,9 +19,12 @@ ENVIRON = {
     "SHOPIFY_WEBHOOK_SECRETS": SECRET,
     "WOOCOMMERCE_WEBHOOK_SECRETS": SECRET,
     "STRIPE_WEBHOOK_SECRETS": SECRET,
+    "SHOPIFY_CONSENT_POLICY": "opt_out",
+    "WOOCOMMERCE_CONSENT_POLICY": "opt_out",
+    "STRIPE_CONSENT_POLICY": "opt_out",
     **META,
 }
-"""One shop of each store, and one destination."""
+"""One shop of each store, and one destination. No sample says yes to anything, and all are to be sent."""
 
 TOPICS = {
     "shopify": ("orders/create", "orders/paid", "orders/updated"),

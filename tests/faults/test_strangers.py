@@ -8,7 +8,7 @@ SEED = 20_261_122
 
 
 def test_changed_hooks_are_kept() -> None:
-    verdict = fuzz.run(1_500, SEED)
+    verdict = fuzz.run(1_000, SEED)
     sys.stdout.write(str(verdict))
     assert not verdict.broken, str(verdict)
     assert verdict.verdicts["event"] + verdict.verdicts["duplicate"] > 100, (
