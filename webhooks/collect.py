@@ -7,6 +7,8 @@ fetch with keepalive and without credentials, it needs no preflight; one that is
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 
 from flask import Blueprint, Response, current_app, request
@@ -26,9 +28,13 @@ from webhooks.twins import NewTwin
 log = reporting.logger(__name__)
 blueprint = Blueprint("collect", __name__)
 
-AT_ONCE = 4
-"""Beacons of one process that may be with the database at the same time: the other threads, and the
-database's other connections, are for hooks."""
+AT_ONCE = 2
+"""Beacons of one process that may be with the database at the same time: other connections are for hooks."""
+
+IN_LINE = 8
+"""Those and the ones that wait for them, each with a thread: the other threads are for hooks."""
+
+WAIT_SECONDS = 0.25
 
 _LONGEST_AGENT = 500
 
@@ -41,6 +47,7 @@ class Limits:
         self.clients = Buckets(rate=0.5, burst=20)
         self.shops = Buckets(rate=25, burst=250)
         self.told = Buckets(rate=1 / 600, burst=1)
+        self.line = threading.BoundedSemaphore(IN_LINE)
         self.places = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -146,25 +153,36 @@ def _with_client(relay: Relay, told: Beacon) -> Beacon:
 
 
 def _take(relay: Relay, limits: Limits, shop: Shop, told: Beacon) -> None:
-    if not limits.places.acquire(blocking=False):
+    with _a_place(limits.line, 0), _a_place(limits.places, WAIT_SECONDS):
+        try:
+            _record(relay, shop, told)
+        except Unavailable as error:
+            raise Refusal(503, "not now") from error
+
+
+@contextmanager
+def _a_place(places: threading.BoundedSemaphore, seconds: float) -> Iterator[None]:
+    if not places.acquire(timeout=seconds):
         raise Refusal(503, "not now")
     try:
-        found = bridges(shop.slug, told.names)
-        new = NewTwin(
-            shop=shop.slug,
-            digest=told.digest(shop.slug),
-            bridges=found,
-            denies=told.denies,
-            received_at=now_ms(),
-            sealed=relay.vault.seal(beacon.encode(told)),
-        )
-        relay.twins.record(new)
-        if joining.join(relay, shop, found):  # also of one that is known: the last try may have failed
-            relay.wake()
-    except Unavailable as error:
-        raise Refusal(503, "not now") from error
+        yield
     finally:
-        limits.places.release()
+        places.release()
+
+
+def _record(relay: Relay, shop: Shop, told: Beacon) -> None:
+    found = bridges(shop.slug, told.names)
+    new = NewTwin(
+        shop=shop.slug,
+        digest=told.digest(shop.slug),
+        bridges=found,
+        denies=told.denies,
+        received_at=now_ms(),
+        sealed=relay.vault.seal(beacon.encode(told)),
+    )
+    relay.twins.record(new)
+    if joining.join(relay, shop, found):  # also of one that is known: the last try may have failed
+        relay.wake()
 
 
 def _answer(status: int, sentence: str) -> Response:
