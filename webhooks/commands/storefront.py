@@ -10,7 +10,7 @@ from webhooks.storefront import snippets
 
 @click.command()
 @click.argument("shop")
-@click.option("--place", metavar="NAME", help="Print only this one, as a file: theme.liquid, pixel.js, ...")
+@click.option("--place", metavar="NAME", help="Print only this one, as a file, such as theme.liquid.")
 @click.option("--pinned", is_flag=True, help="Name scripts by version: paste anew after every change.")
 @as_json
 def snippet(shop: str, place: str | None, pinned: bool, json: bool) -> None:
