@@ -66,12 +66,13 @@ def from_attributes(attributes: Mapping[str, str]) -> Consent:
 
 
 def later(known: Consent, known_at: int, told: Consent, told_at: int) -> Consent:
-    """The one state that two answers to the same question make, heard at these times (milliseconds).
+    """The one state that two answers to the same question make; the times (milliseconds) are when they were
+    heard, for answers without one.
 
     A newer answer takes the place of an older one, if it is as trusted or a no. An older one, and a less
     trusted yes, only fill what nobody has answered. No answer is newer than when it was heard.
     """
-    known_at, told_at = min(known.at or known_at, known_at), min(told.at or told_at, told_at)
+    known_at, told_at = known.at or known_at, min(told.at or told_at, told_at)
     is_newer, is_trusted = told_at >= known_at, _trust(told) >= _trust(known)
 
     def merged(old: ConsentState, new: ConsentState) -> ConsentState:

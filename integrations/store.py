@@ -226,9 +226,18 @@ class Store(ABC):
         return tuple(_heard(event, hook) for event in told)
 
 
+def _in_time(event: Event, heard_at: int) -> Event:
+    """The event, its answer about consent no later than when it was heard: a browser whose clock is ahead
+    would have the last word for ever."""
+    if (event.consent.at or 0) <= heard_at:
+        return event
+    return msgspec.structs.replace(event, consent=msgspec.structs.replace(event.consent, at=heard_at))
+
+
 def _heard(event: Event, hook: Hook) -> Event:
     """The event, at the latest when it was heard of: destinations refuse the future for good, and a shop
     whose clock is ahead would lose every order."""
+    event = _in_time(event, hook.received_at * 1000)
     if event.event_time <= hook.received_at:
         return event
     visit = event.landing_at and min(event.landing_at, hook.received_at * 1000)

@@ -49,7 +49,7 @@ def receive(store: str, shop: str | None = None) -> Response:
         recorded = _record(relay, adapter, found, hook)
     except Refusal as refusal:
         return _answer(refusal.status, refusal.sentence)
-    if recorded.is_new or recorded.new_refunds:
+    if recorded.is_new or recorded.new_refunds or recorded.is_released:
         relay.wake()
     return _answer(200, "ok")
 

@@ -16,11 +16,10 @@ from integrations import event as events
 from integrations.destination import Account
 from integrations.event import DEFAULT_EVENT_ID, Event
 from integrations.store import Shop
-from webhooks import beacon, mismatch, reporting
+from webhooks import beacon, learning, mismatch, reporting
 from webhooks.beacon import Beacon, Id
 from webhooks.clock import SECOND, now_ms
 from webhooks.enriching import bridges, enriched, fits, hardest, lacks_all, names_of
-from webhooks.ledger import answers
 from webhooks.mismatch import Right
 from webhooks.relay import Relay
 from webhooks.twins import NOTHING_EXPECTED, Expected, Sighting
@@ -80,9 +79,12 @@ def _join(relay: Relay, shop: Shop, order: int, found: Sequence[bytes]) -> bool:
                 is_proved = True
                 event = _learned(relay, shop, event, told)
                 relay.twins.note(db, twin["id"], order, _judged(relay, db, shop, event, told, order))
-        if event != before:
-            relay.twins.enrich(db, order, relay.vault.seal(events.encode(event)), answers(event.consent))
-        return is_proved and relay.twins.release(db, order, now_ms())
+        now, is_changed = now_ms(), event != before
+        is_due = is_changed and learning.write(relay, db, order, event, "beacon", now)
+        is_due |= is_proved and relay.twins.release(db, order, now)
+    if is_changed:
+        is_due |= learning.pass_on(relay, order, "beacon", now)
+    return is_due
 
 
 T = TypeVar("T")

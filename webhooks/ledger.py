@@ -72,13 +72,16 @@ class Known(msgspec.Struct, frozen=True):
 
 class Recorded(msgspec.Struct, frozen=True):
     """What was committed. ``is_new``: the event had not been known before; ``new_refunds``: how many of the
-    refunds had not; ``is_erased``: it is a copy of what was erased, of which nothing was kept."""
+    refunds had not; ``is_erased``: it is a copy of what was erased, of which nothing was kept. ``heard_at``:
+    when the same bytes came first. ``is_released``: what was suppressed is due because of it."""
 
     hook: int
     event: int | None
     is_new: bool
     new_refunds: int = 0
     is_erased: bool = False
+    heard_at: int = 0
+    is_released: bool = False
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -140,15 +143,15 @@ class Ledger:
 
     def _record(self, db: Connection, told: "_Told") -> Recorded:
         if covers(db, told.traces):
-            hook = self._record_hook(db, _erased(told), None, is_new=False)
+            hook, _ = self._record_hook(db, _erased(told), None, is_new=False)
             return Recorded(hook, None, False, is_erased=True)
         arrival, new = told.arrival, told.new
         known, is_new = None, False
         if new is not None:
             known, is_new = self._record_event(db, arrival.received_at, new, told.source)
-        hook = self._record_hook(db, arrival, known, is_new=is_new, wish=told.wish)
+        hook, heard_at = self._record_hook(db, arrival, known, is_new=is_new, wish=told.wish)
         count = self._record_refunds(db, arrival.received_at, told.refunds, told.source)
-        return Recorded(hook, known, is_new, count)
+        return Recorded(hook, known, is_new, count, heard_at=heard_at)
 
     def record_of_hook(
         self,
@@ -263,17 +266,18 @@ class Ledger:
         *,
         is_new: bool,
         wish: NewWish | None = None,
-    ) -> int:
+    ) -> tuple[int, int]:
+        """The hook's number, and when the same bytes came first."""
         row = msgspec.structs.asdict(arrival) | {
             "event": event,
             "verdict": "duplicate" if arrival.verdict == "event" and not is_new else arrival.verdict,
             "last_received_at": arrival.received_at,
         }
-        hook, repeats = db.execute(self._new_hook[is_new], row).one()
+        hook, repeats, heard_at = db.execute(self._new_hook[is_new], row).one()
         if wish is not None and repeats == 0:
             at, origin = arrival.received_at, arrival.topic
             insert_wish(db, wish, store=arrival.store, origin=origin, at=at, hook=hook)
-        return int(hook)
+        return int(hook), int(heard_at)
 
     def _hook_statement(self, *, is_new: bool) -> Any:
         insert = self.database.insert(hooks)
@@ -284,7 +288,7 @@ class Ledger:
         if is_new:  # the same bytes were of no use before (a mapping that has been mended since)
             again |= {name: insert.excluded[name] for name in ("verdict", "reason", "order_id", "event")}
         statement = insert.on_conflict_do_update(index_elements=["digest"], set_=again)
-        return statement.returning(hooks.c.id, hooks.c.repeats)
+        return statement.returning(hooks.c.id, hooks.c.repeats, hooks.c.received_at)
 
     # --- hooks that name an order which must be fetched --------------------------------------------------
 

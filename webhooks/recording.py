@@ -16,8 +16,8 @@ from integrations.event import Buyer, Event
 from integrations.hook import Hook
 from integrations.privacy import Identity, Wish
 from integrations.store import Incomplete, Malformed, NotAnEvent, Shop, Store, Unverified
-from webhooks import consenting, joining, reporting
-from webhooks.clock import SECOND
+from webhooks import consenting, joining, learning, reporting
+from webhooks.clock import SECOND, now_ms
 from webhooks.database import Unavailable
 from webhooks.discretion import Fact
 from webhooks.ledger import Arrival, NewDelivery, NewEvent, NewWish, Recorded, insert_wish
@@ -140,7 +140,7 @@ def record(relay: Relay, shop: Shop, judged: Judged, *, source: str = "webhook")
     wish = _new_wish(relay, judged)
     recorded = relay.ledger.record(arrival, new, refunds, source=source, traces=traces, wish=wish)
     _meet(relay, shop, new, recorded)
-    return recorded
+    return _heard(relay, judged.event, recorded)
 
 
 def record_event(
@@ -153,7 +153,7 @@ def record_event(
     new = _new(relay, shop, event)
     recorded = relay.ledger.record_of_hook(row["id"], row["received_at"], new, new_refunds, traces)
     _meet(relay, shop, new, recorded)
-    return recorded
+    return _heard(relay, event, msgspec.structs.replace(recorded, heard_at=row["received_at"]))
 
 
 def record_refunds(relay: Relay, shop: Shop, refunds: Sequence[Event], row: Mapping[str, Any]) -> int:
@@ -167,6 +167,21 @@ def _new(relay: Relay, shop: Shop, event: Event) -> NewEvent:
     sealed, shares = relay.vault.seal(events.encode(event)), shares_of(relay, shop, event)
     region = consenting.place(event.buyer, shop.consent).code
     return NewEvent(event, sealed, shares, joining.expected(relay, shop, event), region)
+
+
+def _heard(relay: Relay, event: Event | None, recorded: Recorded) -> Recorded:
+    """Lets what a later hook tells of consent change what is to be sent. Raises `Unavailable`: then the hook
+    is not acknowledged, and told once more."""
+    if event is None or recorded.event is None or recorded.is_new:
+        return recorded
+    try:
+        is_due = learning.hear(relay, recorded.event, event, recorded.heard_at, now_ms())
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - our bug must not cost an acknowledgement
+        reporting.alert("broken", "Learning of consent failed", error=error, shop=event.shop)
+        return recorded
+    return msgspec.structs.replace(recorded, is_released=is_due)
 
 
 def _meet(relay: Relay, shop: Shop, new: NewEvent | None, recorded: Recorded) -> None:

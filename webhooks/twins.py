@@ -4,7 +4,7 @@ An order and its beacon come in any order, within milliseconds or days. Each sid
 then looks for the other: whoever is second finds both. `joining.py` says what then happens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -141,10 +141,6 @@ class Twins:
     def give(self, db: Connection, twin: int, event: int, fit: str) -> None:
         """Says which order a beacon is about."""
         db.execute(update(twins).where(twins.c.id == twin).values(event=event, fit=fit))
-
-    def enrich(self, db: Connection, event: int, sealed: bytes, answers: Mapping[str, Any]) -> None:
-        """The event with what was added to it; ``answers`` are its columns about consent."""
-        db.execute(update(events).where(events.c.id == event).values(sealed=sealed, **answers))
 
     def ids(self, db: Connection, event: int) -> dict[str, str]:
         """The event_id of each account's delivery."""

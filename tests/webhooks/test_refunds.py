@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 from werkzeug.test import TestResponse
 
 from integrations import discovery
@@ -21,7 +21,6 @@ from tests.webhooks.pixel import Pixel
 from webhooks import app, rereading, retention
 from webhooks.clock import now_ms
 from webhooks.delivery import Drain
-from webhooks.ledger import NewDelivery
 from webhooks.relay import Relay
 from webhooks.sandbox import stripe_sender, woocommerce_sender
 from webhooks.schema import deliveries, events, hooks
@@ -193,8 +192,9 @@ def test_a_refund_is_never_sent_as_a_purchase(
     post(refund, "refunds/create")
     with relay.database.write() as db:
         number = db.execute(select(events.c.id).where(events.c.event_name == "Refund")).scalar_one()
-        stray = NewDelivery("meta", "meta", str(order["id"]), now_ms() + 10**9)
-        relay.ledger._record_deliveries(db, number, now_ms(), [stray])
+        stray = {"event": number, "account": "meta", "destination": "meta", "event_id": str(order["id"])}
+        times = {"created_at": now_ms(), "due_at": now_ms(), "expires_at": now_ms() + 10**9}
+        db.execute(insert(deliveries).values(**stray, **times, state="due"))
     drain.run(5)
     assert pixel.ids == [str(order["id"])]
     assert [event["event_name"] for call in pixel.calls for event in call] == ["Purchase"]
