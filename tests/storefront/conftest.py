@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from werkzeug.wrappers import Response
 
 from tests.conftest import do_without
 from tests.servers import CannotStart
@@ -78,7 +79,8 @@ def workbench(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def bench(workbench: Page) -> Page:
-    workbench.goto("about:blank")
+def bench(town: Town, workbench: Page) -> Page:
+    town.sites["bench.example"] = Response("<!doctype html>", mimetype="text/html")
     workbench.context.clear_cookies()
+    workbench.goto("http://bench.example/")
     return workbench

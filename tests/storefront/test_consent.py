@@ -1,11 +1,17 @@
 """What the browser makes of those who ask for consent, one by one and together."""
 
+import base64
 import json
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from playwright.sync_api import Page
 
+from integrations.consent import PURPOSES, SOURCES
 from webhooks.storefront import scripts
 
 pytestmark = pytest.mark.browser
@@ -61,12 +67,11 @@ ANSWERS = {
     "cookiebot, yes": (cookiebot(answered=True, marketing=True), (YES, YES, YES, "cookiebot", False)),
     "cookiebot, no": (cookiebot(answered=True, marketing=False), (NO, NO, NO, "cookiebot", False)),
     "cookiebot, unanswered": (cookiebot(answered=False, marketing=False), PENDING),
-    "cookiebot, not asked": (cookiebot(answered=False, marketing=True), (YES, YES, YES, "cookiebot", False)),
-    "onetrust, yes": ("window.OnetrustActiveGroups = ',C0001,C0004,';", (YES, YES, YES, "onetrust", False)),
-    "onetrust, no": ("window.OnetrustActiveGroups = ',C0001,C00041,';", (NO, NO, NO, "onetrust", False)),
+    "cookiebot, not asked": (cookiebot(answered=False, marketing=True), NOBODY),
     "wordpress, yes": (wordpress(has=True), (YES, YES, YES, "wp_consent_api", False)),
     "wordpress, no": (wordpress(has=False), (NO, NO, NO, "wp_consent_api", False)),
     "wordpress, not set up": (wordpress(has=True, kind=""), NOBODY),
+    "google, granted by default": (mode(["default", {"ad_storage": YES}]), NOBODY),
     "google, denied by default": (
         mode(["default", {"ad_storage": NO, "ad_user_data": NO, "ad_personalization": NO}]),
         (NO, NO, NO, "google_consent_mode", False),
@@ -105,6 +110,94 @@ def test_an_answer(bench: Page, case: str) -> None:
     before, expected = ANSWERS[case]
     bench.add_script_tag(content=before + scripts.common("consent.js"))
     assert tuple(bench.evaluate(READ)) == expected
+
+
+# --- the rows of which the server is asked too -----------------------------------------------------------
+
+ROWS = json.loads((Path(__file__).parents[1] / "data/consent/sources.json").read_bytes())
+
+# What the page did, by the letter that Google's tag tells of it.
+LETTERS = {
+    "p": [("default", NO)],
+    "q": [("default", NO), ("update", NO)],
+    "r": [("default", NO), ("update", YES)],
+    "t": [("default", YES)],
+    "u": [("default", YES), ("update", NO)],
+    "l": [],
+}
+
+
+def of_shopify(written: str) -> str:
+    told = json.loads(written)
+    return "".join(
+        f"window.Shopify = window.Shopify || {{customerPrivacy: {{}}}};"
+        f"Shopify.customerPrivacy.{name} = () => {json.dumps(value)};"
+        for name, value in told.items()
+    )
+
+
+def of_tcf(written: str) -> str:
+    """The banner's own reading of its string: purposes are bits 152 and on."""
+    core = base64.urlsafe_b64decode(written.partition(".")[0][:32])
+    bits = f"{int.from_bytes(core, 'big'):0192b}"
+    return tcf(*(number for number in range(1, 25) if bits[151 + number] == "1"))
+
+
+def of_cookiebot(written: str) -> str:
+    method = re.search(r"method:'(\w+)'", unquote(written))
+    consent = {"marketing": "marketing:true" in unquote(written), "method": method and method[1]}
+    return f"window.Cookiebot = {{hasResponse: true, consent: {json.dumps(consent)}}};"
+
+
+def of_gcd(written: str) -> str:
+    purposes = zip(("ad_storage", "", "ad_user_data", "ad_personalization"), written[2::2], strict=False)
+    calls = [(how, {name: word}) for name, letter in purposes if name for how, word in LETTERS[letter]]
+    return mode(*sorted(calls, key=lambda call: call[0]))
+
+
+SURROUNDINGS: dict[str, Callable[[str], str]] = {
+    "customer_privacy": of_shopify,
+    "euconsent-v2": of_tcf,
+    "tcf": of_tcf,
+    "tc_string": of_tcf,
+    "CookieConsent": of_cookiebot,
+    "OptanonConsent": lambda written: f"document.cookie = {json.dumps(f'OptanonConsent={written}')};",
+    "OptanonAlertBoxClosed": lambda written: f"document.cookie = 'OptanonAlertBoxClosed={written}';",
+    "wp_consent_marketing": lambda written: wordpress(has=written == "allow"),
+    "consent_mode": lambda written: mode(["update", json.loads(written)]),
+    "gcd": of_gcd,
+}
+"""How a page stands that would have left this value."""
+
+NOT_OF_A_PAGE = re.compile(r"no such alphabet|cut off|version 1|not asked|outside|gcs|as a query")
+"""Values that no banner of a page stands for."""
+
+
+def surroundings(row: dict[str, Any]) -> list[str] | None:
+    known = [(SURROUNDINGS.get(name.removeprefix("_")), written) for name, written in row["raw"].items()]
+    if not known or NOT_OF_A_PAGE.search(row["id"]) or not all(make for make, _ in known):
+        return None
+    return [make(written) for make, written in known if make]
+
+
+BROWSERS = [row for row in ROWS if surroundings(row)]
+
+
+def test_most_of_the_rows_are_a_browsers() -> None:
+    assert {row["source"] for row in BROWSERS} >= set(SOURCES) - {"attribute"}
+    assert len(BROWSERS) > 25
+
+
+@pytest.mark.parametrize("row", BROWSERS, ids=lambda row: row["id"])
+def test_browser_and_server_read_alike(bench: Page, row: dict[str, Any]) -> None:
+    bench.add_script_tag(content=scripts.common("consent.js"))
+    bench.evaluate(f"() => {{ {''.join(surroundings(row) or [])} }}")
+    *states, source, _ = bench.evaluate(READ)
+    assert dict(zip(PURPOSES, states, strict=True)) == row["expect"]
+    assert source == row["source"]
+
+
+# --- changes ---------------------------------------------------------------------------------------------
 
 
 CHANGES = {

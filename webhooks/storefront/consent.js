@@ -1,7 +1,8 @@
 // What the shopper allowed, as those say who asked them: Shopify, the page's consent banner, Google's consent mode.
 // integrations/consent.py has the same rules for what reaches the server as it was; tests/data/consent asks both.
 //
-// A state has a word for each purpose: "granted", "denied", or "" when nobody said.
+// A state has a word for each purpose: "granted", "denied", or "" when nobody said. A default that nobody answered is
+// no answer, unless it is a no.
 
 const PURPOSES = ["ad_storage", "ad_user_data", "ad_personalization"];
 
@@ -14,15 +15,15 @@ function same(word) {
   return { ad_storage: word, ad_user_data: word, ad_personalization: word };
 }
 
-// How to read each source; null where it is not on this page.
+// How to read each source; null where it is not on this page, or has nothing to say.
 const consentSources = {
-  // shopify.dev, Customer Privacy API. What may be used for marketing but not be sold is not for personalised ads.
+  // shopify.dev, Customer Privacy API.
   shopify(page) {
     const privacy = (page.Shopify || {}).customerPrivacy;
     if (!privacy || !privacy.marketingAllowed) return null;
     return fromShopify({
       marketingAllowed: privacy.marketingAllowed(),
-      saleOfDataAllowed: privacy.saleOfDataAllowed ? privacy.saleOfDataAllowed() : true,
+      saleOfDataAllowed: privacy.saleOfDataAllowed ? privacy.saleOfDataAllowed() : null,
     });
   },
   // IAB TCF 2.2, "CMP API": what the last call of our listener told.
@@ -30,18 +31,19 @@ const consentSources = {
     if (heard.tcf) return fromTcf(heard.tcf);
     return typeof page.__tcfapi === "function" ? PENDING : null;
   },
-  // cookiebot.com, "Developer": marketing is one answer for all purposes, and where the law does not ask for a yes
-  // it is there without a response.
+  // cookiebot.com, "Developer": marketing is one answer for all purposes, and may be implied where no law asks.
   cookiebot(page) {
     const banner = page.Cookiebot;
     if (!banner || !banner.consent) return null;
-    if (!banner.hasResponse && !banner.consent.marketing) return PENDING;
-    return same(WORDS[Boolean(banner.consent.marketing)]);
+    const isAnswered = banner.hasResponse && banner.consent.method !== "implied";
+    if (!banner.consent.marketing) return banner.hasResponse ? same("denied") : PENDING;
+    return isAnswered ? same("granted") : null;
   },
-  // OneTrust, "OnetrustActiveGroups": the categories that may run; C0004 is targeting.
+  // my.onetrust.com, "OneTrust cookies". The cookie is there with the banner.
   onetrust(page) {
-    const groups = page.OnetrustActiveGroups;
-    return groups ? same(WORDS[String(groups).split(",").includes("C0004")]) : null;
+    const text = /(?:^|; )OptanonConsent=([^;]*)/.exec(page.document.cookie);
+    const isClosed = /(?:^|; )OptanonAlertBoxClosed=[^;]/.test(page.document.cookie);
+    return text ? fromOneTrust(new URLSearchParams(decoded(text[1])), isClosed) : null;
   },
   // wordpress.org/plugins/wp-consent-api. Without a type nobody has set it up, and it allows everything.
   wp_consent_api(page) {
@@ -53,9 +55,11 @@ const consentSources = {
   },
 };
 
+// What must not be sold is not for personalised ads.
 function fromShopify(told) {
-  const word = WORDS[told.marketingAllowed];
-  return { ...same(word), ad_personalization: told.saleOfDataAllowed ? word : "denied" };
+  const answer = same(WORDS[told.marketingAllowed] || "");
+  if (told.saleOfDataAllowed === false) answer.ad_personalization = "denied";
+  return PURPOSES.some((purpose) => answer[purpose]) ? answer : null;
 }
 
 // Purposes 1 (store on the device), 7 (measure ads), 3 and 4 (personalised ads).
@@ -66,24 +70,42 @@ function fromTcf(told) {
   return { ad_storage: all(1), ad_user_data: all(1, 7), ad_personalization: all(1, 3, 4) };
 }
 
+// Category C0004 is targeting. A browser's own objection (GPC) is an answer, too.
+function fromOneTrust(fields, isClosed) {
+  const targeting = /(?:^|,)C0004:([01])/.exec(fields.get("groups") || "");
+  const isAnswered = (fields.get("interactionCount") || "1") !== "0" || isClosed;
+  const objects = fields.get("isGpcEnabled") === "1";
+  if (!isAnswered && !objects) return targeting && targeting[1] === "0" ? PENDING : null;
+  const answer = same(isAnswered && targeting ? WORDS[targeting[1] === "1"] : "");
+  return objects ? { ...answer, ad_personalization: "denied" } : answer;
+}
+
 // The calls of gtag("consent", …) in their order. A default for some regions may not be this shopper's.
 function fromConsentMode(calls) {
-  let found = null;
+  const found = same("");
   for (const call of calls) {
     if (!call || call[0] !== "consent" || !call[2] || call[2].region) continue;
-    found = found || same("");
     for (const purpose of PURPOSES) {
-      if (call[2][purpose] === "granted" || call[2][purpose] === "denied") found[purpose] = call[2][purpose];
+      const word = call[2][purpose];
+      if (word === "denied" || (word === "granted" && call[1] === "update")) found[purpose] = word;
     }
   }
-  return found;
+  return PURPOSES.some((purpose) => found[purpose]) ? found : null;
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    return text;
+  }
 }
 
 // Of all sources: a no of any of them is a no.
 function combined(answers) {
   const state = { ...same(""), source: "", pending: answers.some(([, answer]) => answer === PENDING) };
   for (const [source, answer] of answers) {
-    if (!answer || answer === PENDING) continue;
+    if (!answer || answer === PENDING || !PURPOSES.some((purpose) => answer[purpose])) continue;
     const stricter = PURPOSES.some((purpose) => answer[purpose] === "denied" && state[purpose] !== "denied");
     if (!state.source || stricter) state.source = source;
     for (const purpose of PURPOSES) {
