@@ -237,7 +237,7 @@ def _in_time(event: Event, heard_at: int) -> Event:
 def _heard(event: Event, hook: Hook) -> Event:
     """The event, at the latest when it was heard of: destinations refuse the future for good, and a shop
     whose clock is ahead would lose every order."""
-    event = _in_time(event, hook.received_at * 1000)
+    event = _in_time(event, hook.received_at * 1000 + 999)  # hooks are timed by the second
     if event.event_time <= hook.received_at:
         return event
     visit = event.landing_at and min(event.landing_at, hook.received_at * 1000)
