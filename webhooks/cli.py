@@ -7,6 +7,7 @@ import click
 from webhooks import reporting
 from webhooks.commands import acting, destinations, looking, processes, reconcile, shops, storefront, upkeep
 from webhooks.commands.alerts import alerts_group
+from webhooks.commands.consent import consent_group
 from webhooks.commands.dedup import dedup
 from webhooks.commands.doctor import doctor
 from webhooks.commands.frame import EXIT_CODES, Root
@@ -30,6 +31,7 @@ for command in (
     *(acting.send_again, acting.release, dedup),
     *(shops.shops, reconcile.reconcile, storefront.snippet),
     *(destinations.destinations, destinations.events, doctor),
-    *(upkeep.db, upkeep.settings_group, upkeep.vault, upkeep.retention, privacy_group, alerts_group),
+    *(upkeep.db, upkeep.settings_group, upkeep.vault, upkeep.retention),
+    *(privacy_group, consent_group, alerts_group),
 ):
     main.add_command(command)

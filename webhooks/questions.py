@@ -10,8 +10,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, RowMapping, Select, select, union
 
+from integrations.consent import PURPOSES
+from webhooks import proof
 from webhooks.clock import rfc3339
 from webhooks.database import Database
+from webhooks.proof import Answers
 from webhooks.schema import UNDONE, accounts, attempts, deliveries, events, hooks
 
 STATES = ("due", "held", "delivered", "refused", "expired", "suppressed", "broken")
@@ -83,12 +86,15 @@ class DeliveryTold(msgspec.Struct, frozen=True, kw_only=True):
     trace: str
     confirm_at: int | None
     confirmed: str
+    basis: str
+    restricted: str
     tries: tuple[AttemptTold, ...] = ()
 
 
 class EventTold(msgspec.Struct, frozen=True, kw_only=True):
     """An event with its deliveries. ``kept``: its content is still there, so that it can be sent;
-    ``erased_at``: somebody wanted it to go."""
+    ``erased_at``: somebody wanted it to go. ``answers`` are all that its buyer gave about consent, if there
+    were several."""
 
     id: int
     store: str
@@ -103,8 +109,15 @@ class EventTold(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     received_at: int
     erased_at: int | None
+    ad_storage: str
+    ad_user_data: str
+    ad_personalization: str
+    consent_source: str
+    consent_at: int | None
+    region: str
     kept: bool
     deliveries: tuple[DeliveryTold, ...] = ()
+    answers: tuple[Answers, ...] = ()
 
 
 class Story(msgspec.Struct, frozen=True):
@@ -163,8 +176,10 @@ class Questions:
                 .limit(_HOOKS_OF_AN_ORDER)
             )
             heard = [_hook(row) for row in db.execute(named).mappings()]
-            sent = _deliveries_of(db, [row["id"] for row in found])
-        return Story(tuple(EventTold(**row, deliveries=sent[row["id"]]) for row in found), tuple(heard))
+            numbers = [row["id"] for row in found]
+            sent, told = _deliveries_of(db, numbers), proof.answers_of(db, numbers)
+        events_told = [EventTold(**row, deliveries=sent[row["id"]], answers=told[row["id"]]) for row in found]
+        return Story(tuple(events_told), tuple(heard))
 
     def standings(self) -> dict[str, Standing]:
         """The accounts that are not open, by their slug."""
@@ -266,7 +281,7 @@ _HOOK = (
     hooks.c.sealed.is_not(None).label("kept"),
 )
 _EVENT = (
-    *(events.c[name] for name in EventTold.__struct_fields__ if name not in {"kept", "deliveries"}),
+    *(events.c[name] for name in EventTold.__struct_fields__ if name in events.c),
     events.c.sealed.is_not(None).label("kept"),
 )
 _DELIVERY = (
@@ -276,7 +291,7 @@ _DELIVERY = (
 _ATTEMPT = tuple(attempts.c[name] for name in AttemptTold.__struct_fields__)
 
 
-_TIMES = ("event_time", "received_at", "delivered_at", "expires_at")
+_TIMES = ("event_time", "received_at", "delivered_at", "expires_at", "consent_at")
 
 
 def _export(condition: Any) -> Select[Any]:
@@ -286,6 +301,8 @@ def _export(condition: Any) -> Select[Any]:
         *(deliveries.c[name] for name in ("event_id", "destination", "account", "state", "reason", "detail")),
         *(deliveries.c[name] for name in ("attempts", "crashes", "ambiguous", "trace", "confirmed")),
         *(events.c[name] for name in ("value", "currency", "origin", "source")),
+        *(events.c[name] for name in (*PURPOSES, "consent_source", "region")),
+        *(deliveries.c[name] for name in ("basis", "restricted")),
         *((events if name in events.c else deliveries).c[name] for name in _TIMES),
         deliveries.c.due_at,
         deliveries.c.batch.is_not(None).label("in_flight"),

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from webhooks import consenting, proof
 from webhooks.comparing import SOURCE
+from webhooks.consenting import DENIALS
 from webhooks.questions import AttemptTold, DeliveryTold, EventTold, HookTold, Standing, Story
 from webhooks.telling import Line, because, counted, moment, span
 from webhooks.twins import AWAITS
@@ -51,6 +53,7 @@ def _event(event: EventTold, hooks: Iterable[HookTold]) -> Iterator[Line]:
     late = event.received_at - event.event_time
     after = f" ({span(late)} later)" if late >= 0 else " (before that time: check the shop's clock)"
     yield f"first heard of by {by} at {moment(event.received_at)}{after}", ""
+    yield from _consent(event)
     if event.erased_at is not None:
         yield f"what is personal in it was erased as somebody asked, at {moment(event.erased_at)}", "expired"
     elif not event.kept:
@@ -60,12 +63,22 @@ def _event(event: EventTold, hooks: Iterable[HookTold]) -> Iterator[Line]:
         yield "once one does: purchase-relay replay --missing --account ACCOUNT --since 3d", ""
 
 
+def _consent(event: EventTold) -> Iterator[Line]:
+    yield f"its buyer ({proof.lives(event.region)}): {proof.spoken(event)}", ""
+    for one in event.answers:
+        yield f"    from {moment(one.learned_at)}, by {one.via}: {proof.spoken(one)}", ""
+
+
 # --- the deliveries --------------------------------------------------------------------------------------
 
 
 def _deliveries(event: EventTold, standings: Mapping[str, Standing], now: int) -> Iterator[Line]:
     for one in event.deliveries:
         yield f"{one.account}: {_state(one, now)}", one.state
+        if one.basis and one.basis not in DENIALS:
+            yield f"    allowed: {consenting.explain(one.basis, one.restricted)}", ""
+        if one.state == "suppressed" and one.reason in DENIALS and event.kept and one.expires_at > now:
+            yield f"    a later yes sends it, until {moment(one.expires_at)}", ""
         for sentence in _waiting(one, standings.get(one.account), now):
             yield f"    {sentence}", ""
         if one.ambiguous:
