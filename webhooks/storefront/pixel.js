@@ -88,13 +88,17 @@ function catalogued(item, template) {
 
 // --- vendors' scripts ----------------------------------------------------------------------------------------------
 
+const loads = {};
+
 // Loads the script unless the page has it; promises whether it came. `isThere` looks for what it leaves behind; of
 // a script without a trace that is the page's own nobody can tell.
 async function vendorScript(url, isThere) {
   if (isThere && isThere()) return true;
-  const present = Array.from(document.scripts).some((script) => script.src.split("?")[0] === url.split("?")[0]);
-  if (present && !isThere) return true;
-  const loading = present ? {} : load(url);
+  const [file] = url.split("?");
+  const present = Array.from(document.scripts).some((script) => script.src.split("?")[0] === file);
+  if (present && !isThere && !loads[file]) return true;
+  loads[file] = loads[file] || (present ? {} : load(url));
+  const loading = loads[file];
   const until = Date.now() + VENDOR_PATIENCE;
   while (loading.came === undefined && !(isThere && isThere()) && Date.now() < until) await pause(50);
   return loading.came === true || Boolean(isThere && isThere());
