@@ -164,8 +164,8 @@ class Destination(ABC):
     clicks: ClassVar[tuple[str, ...]] = ()
     """The query parameters of a landing page that name a click on an ad; each is among `captures`."""
     public: ClassVar[tuple[str, ...]] = ()
-    """The settings that the pixel in the browser needs (`pixel.js` in the adapter's folder). Whoever visits the
-    shop can read them."""
+    """The settings that the pixel in the browser needs (`pixel.js` in the adapter's folder). Whoever visits
+    the shop can read them."""
     summary: ClassVar[Summary]
     guide: ClassVar[str] = ""
     """One line: where to find the account's id and token."""

@@ -74,7 +74,8 @@ class Google(Destination):
         ),
         Setting(
             "tag_label",
-            "What your website's tag sends conversions to (send_to), for the pixel that the relay's snippet fires",
+            "What your website's tag sends conversions to (send_to), for the pixel that the relay's snippet "
+            "fires",
             pattern="AW-[0-9]{6,20}/[A-Za-z0-9_-]{4,80}",
             example="AW-123456789/AbC-D_efGhIjK1lMnOp",
         ),
