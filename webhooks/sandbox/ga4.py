@@ -94,7 +94,7 @@ class Ga4(StandIn):
 
 
 def _counted(hit: Hit, body: Mapping[str, Any], event: Mapping[str, Any]) -> Counted:
-    note = {"client_id": body["client_id"]}
+    note = {"client_id": body["client_id"], "consent": body.get("consent", {})}
     return Counted(
         hit.query["measurement_id"], event["name"], event["params"]["transaction_id"], dict(event), note
     )
