@@ -113,7 +113,7 @@ class Store(ABC):
     better."""
 
     framed_pixel: ClassVar[bool] = False
-    """Whether the store runs its pixels in a frame without an origin: what they send says ``Origin: null``."""
+    """Whether the store runs its pixels in a frame without an origin, so that they send ``Origin: null``."""
     native_ids: ClassVar[str] = ""
     """The form (a regular expression) of the event ids that the store's own channels give a purchase in the
     browser, where no order carries them."""

@@ -60,8 +60,8 @@ VERSION = Trouble(
 NO_ORDERS = Trouble(
     "store_needs_you",
     "A shop's hooks are signed, but hold no usable order: its store withholds it, or leaves fields out.",
-    "See `purchase-relay quarantine list`; where the store lost the hook's owner, `shops connect --renew` with "
-    "an administrator's credentials helps.",
+    "See `purchase-relay quarantine list`; where the store lost the hook's owner, `shops connect --renew` "
+    "with an administrator's credentials helps.",
 )
 SILENT = Trouble(
     "silence",
