@@ -93,6 +93,7 @@ def environ(folder: Path, database: str, redis: str, **more: str) -> dict[str, s
         "RELAY_DATA_DIR": str(folder),
         "RELAY_SECRET_KEYS": KEY,
         "SHOPIFY_WEBHOOK_SECRETS": SECRET,
+        "SHOPIFY_CONSENT_POLICY": "opt_out",
         "WEB_CONCURRENCY": str(WEB_PROCESSES),
         "RELAY_WEB_THREADS": str(THREADS),
         **META,
