@@ -93,6 +93,8 @@ def not_every_hook_is_a_sale(play: Play) -> None:
     play.send(declined, "its buyer declined advertising", declined.told(_SHOPIFY, "paid"))
     unasked = play.order("woocommerce", "paid", "in Berlin, never asked", "suppressed", "")
     play.send(unasked, "nobody asked its buyer, who lives in Germany", unasked.told("order.updated", "paid"))
+    late = play.order("woocommerce", "coupon", "in Berlin, said yes later", consent="")
+    play.send(late, "nobody asked this one either", late.told(_WOOCOMMERCE, "coupon"))
     free = play.order("shopify", "free", "a coupon paid it all")
     play.send(free, "a coupon paid for everything", free.told(_SHOPIFY, "free"))
     nameless = play.order("shopify", "nameless", "buyer unknown")
@@ -103,7 +105,11 @@ def not_every_hook_is_a_sale(play: Play) -> None:
     play.send(cash, "the cash arrives", cash.told(_SHOPIFY, "pending", financial_status="paid"))
     play.send(transfer, "the transfer arrives", transfer.told("order.updated", "paid"))
     play.send(debit, "the debit arrives", debit.told(_ARRIVED, "paid_later"))
-    play.settle([declined, unasked, free, nameless, *unpaid])
+    play.settle([declined, unasked, late, free, nameless, *unpaid])
+    play.tell.line("the relay", "sends neither of those two, and keeps why", play.fate(late).state, "yellow")
+    yes = late._replace(consent="granted").told("order.updated", "coupon")
+    play.send(late, "its buyer agrees after all", yes)
+    until(lambda: play.fate(late).state == "delivered", f"{late.name} was not released")
     whys = [play.fate(order).reason for order in (declined, unasked)]
     play.promise("Without consent nothing is sent", whys == ["consent_denied", "no_consent"], whys)
 
