@@ -14,7 +14,7 @@ from integrations.destination import Outcome
 from tests.webhooks.conftest import Environment
 from tests.webhooks.pixel import Pixel, rows
 from webhooks import app, learning
-from webhooks.clock import HOUR, now_ms
+from webhooks.clock import HOUR, SECOND, now_ms
 from webhooks.delivery import Drain
 from webhooks.jobs import Wake
 from webhooks.leases import Settled
@@ -198,6 +198,23 @@ def test_hooks_may_overtake_each_other(
 
 
 @sqlite_alone
+@pytest.mark.parametrize("via", ["order", "beacon"])
+def test_no_answer_is_from_the_future(
+    relay: Relay, post: Post, order: Body, desk: FlaskClient, via: str
+) -> None:
+    """A browser whose clock is ahead would have the last word for ever."""
+    ahead = state("granted", now_ms() + 24 * HOUR)
+    if via == "order":
+        post(answered(order, ahead, "_consent_state"))
+    else:
+        post(order)
+        assert beacon(desk, order, ahead) == 204
+    with relay.database.read() as db:
+        at, answer = db.execute(select(events.c.consent_at, events.c.ad_user_data)).one()
+    assert (answer, at <= now_ms() + SECOND) == ("granted", True)
+
+
+@sqlite_alone
 def test_silence_takes_nothing_back(relay: Relay, post: Post, order: Body) -> None:
     post(answered(order, "granted"))
     post(order, "orders/updated")
@@ -259,7 +276,7 @@ def beacon(desk: FlaskClient, order: Body, answer: str) -> int:
         "v": 1,
         "event_name": "Purchase",
         "order": {"order_id": str(order["id"]), "checkout_token": order["checkout_token"]},
-        "attributes": {"_consent_state": state(answer, now_ms())},
+        "attributes": {"_consent_state": answer},
         "page_url": f"{ORIGIN}/thank-you",
         "at": now_ms(),
     }
@@ -282,7 +299,7 @@ def test_a_browser_may_say_yes_after_the_order(
     post(order)
     drain.run(5)
     assert fate(relay) == ("suppressed", "no_consent")
-    assert beacon(desk, order, "granted") == 204
+    assert beacon(desk, order, state("granted", now_ms())) == 204
     drain.run(5)
     assert fate(relay)[0] == "delivered"
     with relay.database.read() as db:
@@ -295,7 +312,7 @@ def test_a_browser_may_say_yes_after_the_order(
 @sqlite_alone
 def test_a_browser_cannot_overrule_a_no(relay: Relay, post: Post, order: Body, desk: FlaskClient) -> None:
     post(answered(order, "denied"))
-    assert beacon(desk, order, "granted") == 204
+    assert beacon(desk, order, state("granted", now_ms())) == 204
     with relay.database.read() as db:
         assert db.execute(select(events.c.ad_user_data)).scalar_one() == "denied"
 

@@ -8,7 +8,7 @@ from integrations import discovery
 from integrations.store import ConsentPolicy
 from tests.environments import FILE, META, SHOPIFY, STRIPE, TOKEN, WOOCOMMERCE
 from webhooks import filters
-from webhooks.settings import Settings, load, variables
+from webhooks.settings import BadSettings, Settings, describe, load, variables
 
 # --- shops and accounts of the environment ---------------------------------------------------------------
 
@@ -147,6 +147,46 @@ def test_shops_that_could_share_an_event_id_are_warned_of(environ: dict[str, str
 
     assert bool(found) is is_warned
     assert all("account meta" in line and "shopify, stripe" in line for line in found)
+
+
+# --- consent ---------------------------------------------------------------------------------------------
+
+
+def test_silence_is_a_no_where_the_law_wants_a_yes_unless_told_otherwise() -> None:
+    assert load({**META, **SHOPIFY}).shops[0].consent == ConsentPolicy(regime="region", limited_use="states")
+
+
+def test_a_policy_is_what_its_settings_say() -> None:
+    written = {"POLICY": "OPT_IN", "OPT_IN_COUNTRIES": "BR, ZA", "LIMITED_USE": "us", "COUNTRY": "US"}
+    environ = {f"SHOPIFY_CONSENT_{name}": value for name, value in written.items()}
+    expected = ConsentPolicy(regime="opt_in", opt_in_countries=("BR", "ZA"), limited_use="us", country="US")
+    assert load({**META, **SHOPIFY, **environ}).shops[0].consent == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "warned"),
+    [
+        ("POLICY", "opt_out", "shop shopify: consent_policy is opt_out"),
+        ("LIMITED_USE", "off", "shop shopify: consent_limited_use is off"),
+        ("POLICY", "opt_in", ""),
+        ("LIMITED_USE", "us", ""),
+    ],
+)
+def test_whoever_switches_it_off_is_told_so(name: str, value: str, warned: str) -> None:
+    configured = load({**META, **SHOPIFY, f"SHOPIFY_CONSENT_{name}": value})
+    told = [one for one in configured.warnings if "consent" in one]
+    assert [one.startswith(warned) for one in told] == ([True] if warned else [])
+    [shown] = [value for name, value in describe(configured) if name == "shop shopify"]
+    assert f"consent_{name.lower()}={value}" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("POLICY", "off"), ("LIMITED_USE", "no"), ("COUNTRY", "usa"), ("OPT_IN_COUNTRIES", "Brazil")],
+)
+def test_no_word_of_a_policy_is_guessed(name: str, value: str) -> None:
+    with pytest.raises(BadSettings, match=f"SHOPIFY_CONSENT_{name} must"):
+        load({**META, **SHOPIFY, f"SHOPIFY_CONSENT_{name}": value})
 
 
 # --- the file --------------------------------------------------------------------------------------------
