@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from tests import servers
-from webhooks import discretion, migrations
+from webhooks import clock, discretion, migrations
 from webhooks.database import Database
 from webhooks.schema import metadata
 
@@ -47,6 +47,12 @@ def level_of_logs() -> Iterator[None]:
     before = logging.getLogger().level
     yield
     logging.getLogger().setLevel(before)
+
+
+@pytest.fixture(autouse=True)
+def clock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process goes by the clock of the PostgreSQL that it spoke to; the next test knows of none."""
+    monkeypatch.setattr(clock, "_told", None)
 
 
 class OutsideWorld(Exception):
