@@ -104,8 +104,8 @@ SAID = "2025-11-22T08:26:40.000Z"
             "nothing personal in Zurich",
             [
                 (
-                    "its buyer (Switzerland): storage for ads yes, their data for ads yes, personalised ads no, "
-                    f"said tcf at {SAID}"
+                    "its buyer (Switzerland): storage for ads yes, their data for ads yes, personalised ads "
+                    f"no, said tcf at {SAID}"
                 ),
                 "allowed: the buyer agreed; marked as not for personalised advertising",
             ],
@@ -115,12 +115,12 @@ SAID = "2025-11-22T08:26:40.000Z"
             "in Los Angeles",
             [
                 (
-                    "its buyer (US-CA, where a law on privacy is in force): nobody asked, or nobody handed the "
-                    "answer on"
+                    "its buyer (US-CA, where a law on privacy is in force): nobody asked, or nobody handed "
+                    "the answer on"
                 ),
                 (
-                    "allowed: the buyer did not object, and need not have been asked; marked for limited data "
-                    "use, as the law of their state wants it"
+                    "allowed: the buyer did not object, and need not have been asked; marked for limited "
+                    "data use, as the law of their state wants it"
                 ),
             ],
             id="us_law",
