@@ -132,7 +132,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         shutil.copyfile(request.getfixturevalue("ledger_file"), file)
         return f"sqlite:///{file}"
     address: str = request.getfixturevalue("ledger_on_postgres")
-    servers.empty(address, [table.name for table in metadata.sorted_tables])
+    servers.empty(address, [table.name for table in reversed(metadata.sorted_tables)])
     return address
 
 

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -332,8 +333,9 @@ HOSTILE: tuple[object, ...] = (
 
 @every_body
 def test_one_hostile_field_does_no_harm(case: Case) -> None:
+    """A third of the values for each sample, and another third for the next: their fields are much alike."""
     document = load_json(case.hook.body)
-    for value in HOSTILE:
+    for value in HOSTILE[crc32(case.id.encode()) % 3 :: 3]:
         for path, mutant in mutants(document, value):
             try:
                 survives(case, mutant)

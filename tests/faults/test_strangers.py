@@ -8,10 +8,10 @@ SEED = 20_261_122
 
 
 def test_changed_hooks_are_kept() -> None:
-    verdict = fuzz.run(1_000, SEED)
+    verdict = fuzz.run(600, SEED)
     sys.stdout.write(str(verdict))
     assert not verdict.broken, str(verdict)
-    assert verdict.verdicts["event"] + verdict.verdicts["duplicate"] > 100, (
+    assert verdict.verdicts["event"] + verdict.verdicts["duplicate"] > 60, (
         "else all that was tried is refusing"
     )
 

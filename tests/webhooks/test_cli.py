@@ -495,6 +495,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
     return False
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_export_into_a_pipe_that_closes(environment: Environment, relay: Relay) -> None:
     """`ledger export | head`: no traceback, however much is left."""
     event = {"store": "s", "shop": "a", "event_name": "Purchase", "value": "1", "currency": "EUR"}
@@ -516,6 +517,7 @@ def test_an_export_into_a_pipe_that_closes(environment: Environment, relay: Rela
     export.stderr.close()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_plain_command_as_a_process(environment: Environment, relay: Relay, orders: Orders) -> None:
     orders(1)
     out, err = started(environment, "ledger", "export").communicate(timeout=30)
@@ -566,6 +568,7 @@ def test_a_worker_delivers_until_it_is_told_to_stop(
     assert [one["state"] for one in logged if one["message"] == "delivery closed"] == ["delivered"] * 2
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_several_workers_and_a_sweep_under_one_roof(
     environment: Environment, relay: Relay, pixel: Pixel, orders: Orders
 ) -> None:

@@ -25,6 +25,9 @@ from webhooks.schema import attempts, deliveries
 
 Orders = Callable[[int], list[str]]
 
+# Who waits for whom is decided here, not in the database; what is asked of that, test_delivery asks of both.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def httpserver() -> Iterator[HTTPServer]:
