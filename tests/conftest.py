@@ -1,5 +1,6 @@
 """What every test stands on: a clean environment, no way to the outside world, and real servers."""
 
+import gc
 import ipaddress
 import logging
 import os
@@ -25,6 +26,12 @@ _KEPT = re.compile(r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|COV\w*|PYTEST\w*|SSL_C
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Renewing generated tables is explicit."""
     parser.addoption("--update-guides", action="store_true", help="write the guides' tables anew")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests live until the end: to look through them for rubbish again and again takes time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -192,7 +192,7 @@ def test_who_does_not_end_in_time_is_killed(start: Start) -> None:
     until(lambda: "I stay" in running.out.read_text())
     begun = time.monotonic()
     assert running.end() == 0
-    assert 1 <= time.monotonic() - begun < 3
+    assert 1 <= time.monotonic() - begun < 9
     told = running.logged("a process did not end in time and was killed")
     assert [one["process"] for one in told] == ["deaf"]
     assert not any(lives(pid) for pid in running.pids())
