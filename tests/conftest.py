@@ -132,15 +132,21 @@ _numbers = iter(range(10**9))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest) -> str:
     """A database with the ledger's tables and nothing in them: once a SQLite file, once on PostgreSQL."""
     if request.param == "sqlite":
-        file = tmp_path / "ledger.db"
-        shutil.copyfile(request.getfixturevalue("ledger_file"), file)
-        return f"sqlite:///{file}"
+        return str(request.getfixturevalue("sqlite_url"))
     address: str = request.getfixturevalue("ledger_on_postgres")
     servers.empty(address, [table.name for table in reversed(metadata.sorted_tables)])
     return address
+
+
+@pytest.fixture
+def sqlite_url(ledger_file: Path, tmp_path: Path) -> str:
+    """An empty ledger in a SQLite file, for what is asked of PostgreSQL elsewhere."""
+    file = tmp_path / "ledger.db"
+    shutil.copyfile(ledger_file, file)
+    return f"sqlite:///{file}"
 
 
 @pytest.fixture(scope="session")

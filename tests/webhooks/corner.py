@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from integrations.hook import Hook
 from integrations.setting import Secret, Setting
 from integrations.store import Malformed, NotAnEvent, Shop, Store, Unverified
 
+BASE = "https://relay.example.com"
 SECRET = "corner-secret-for-tests"
 BUYER = "ada.byron@example.com"
 TOPICS = ("sale.made", "sale.changed")
@@ -190,6 +192,18 @@ class CornerStore(Store):
         if not shop.options["api_key"]:
             raise NoAccess("not_set_up", "Set CORNER_API_KEY: the shop's admin shows it under Keys.")
         return CornerAccess(self.corner, token)
+
+
+def public_environment(database_url: str, folder: Path) -> dict[str, str]:
+    """A relay with this shop and a public address, and without a Redis."""
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": f"unix://{folder / 'nobody-listens.sock'}",
+        "RELAY_DATA_DIR": str(folder),
+        "RELAY_PUBLIC_URL": BASE,
+        "CORNER_WEBHOOK_SECRETS": SECRET,
+        "CORNER_API_KEY": "key-for-tests",
+    }
 
 
 @pytest.fixture

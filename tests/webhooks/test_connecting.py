@@ -1,7 +1,6 @@
 """`shops connect`: exactly the needed hooks come here, however often it is run, and no others are touched."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from integrations.access import Away, NoAccess
-from tests.webhooks.corner import SECRET, TOPICS, Corner, CornerStore, corner
+from tests.webhooks.corner import BASE, TOPICS, Corner, CornerStore, corner, public_environment
 from webhooks import cli, settings
 from webhooks.clock import now_ms
 from webhooks.connecting import connected_at
@@ -21,28 +20,14 @@ from webhooks.schema import audit
 
 __all__ = ["corner"]
 
-BASE = "https://relay.example.com"
 HERE = f"{BASE}/webhooks/corner/corner"
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
-def database_url(ledger_file: Path, tmp_path: Path) -> str:
-    shutil.copyfile(ledger_file, tmp_path / "ledger.db")
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
-@pytest.fixture
-def environment(corner: Corner, database_url: str, tmp_path: Path) -> dict[str, str]:
-    return {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": f"unix://{tmp_path / 'nobody-listens.sock'}",
-        "RELAY_DATA_DIR": str(tmp_path),
-        "RELAY_PUBLIC_URL": BASE,
-        "CORNER_WEBHOOK_SECRETS": SECRET,
-        "CORNER_API_KEY": "key-for-tests",
-    }
+def environment(corner: Corner, sqlite_url: str, tmp_path: Path) -> dict[str, str]:
+    return public_environment(sqlite_url, tmp_path)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The shop's own list of orders against the ledger: what no hook told enters once, and nothing else does."""
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,18 +35,11 @@ Send = Callable[[int], int]
 
 
 @pytest.fixture
-def database_url(ledger_file: Path, tmp_path: Path) -> str:
-    """SQLite alone: what differs on PostgreSQL is asked of it elsewhere."""
-    shutil.copyfile(ledger_file, tmp_path / "ledger.db")
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
-@pytest.fixture
 def environment(
-    corner: Corner, database_url: str, redis_url: str, tmp_path: Path, httpserver: HTTPServer
+    corner: Corner, sqlite_url: str, redis_url: str, tmp_path: Path, httpserver: HTTPServer
 ) -> dict[str, str]:
     return {
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": sqlite_url,
         "REDIS_URL": redis_url,
         "RELAY_DATA_DIR": str(tmp_path),
         "CORNER_WEBHOOK_SECRETS": SECRET,

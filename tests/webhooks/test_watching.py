@@ -1,7 +1,6 @@
 """Subscriptions that are gone, paused or lead elsewhere are mended; a person is told once, and once after."""
 
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,16 @@ from sqlalchemy import update
 
 from integrations.access import Away, NoAccess, Subscription
 from tests.waiting import until
-from tests.webhooks.corner import SECRET, TOPICS, Corner, CornerStore, _signature, corner
+from tests.webhooks.corner import (
+    BASE,
+    SECRET,
+    TOPICS,
+    Corner,
+    CornerStore,
+    _signature,
+    corner,
+    public_environment,
+)
 from webhooks import app, connecting, reconciling, rounds
 from webhooks.clock import HOUR, now_ms
 from webhooks.relay import Relay
@@ -26,25 +34,12 @@ from webhooks.transport import Transport
 
 __all__ = ["corner"]
 
-BASE = "https://relay.example.com"
 HERE = f"{BASE}/webhooks/corner/corner"
 
 
 @pytest.fixture
-def database_url(ledger_file: Path, tmp_path: Path) -> str:
-    shutil.copyfile(ledger_file, tmp_path / "ledger.db")
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
-@pytest.fixture
-def environment(corner: Corner, database_url: str, tmp_path: Path) -> dict[str, str]:
-    return {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": f"unix://{tmp_path / 'nobody-listens.sock'}",
-        "RELAY_DATA_DIR": str(tmp_path),
-        "RELAY_PUBLIC_URL": BASE,
-        "CORNER_WEBHOOK_SECRETS": SECRET,
-        "CORNER_API_KEY": "key-for-tests",
+def environment(corner: Corner, sqlite_url: str, tmp_path: Path) -> dict[str, str]:
+    return public_environment(sqlite_url, tmp_path) | {
         "RELAY_RECONCILE_DELAY": "0",
         "RELAY_WATCH_SECONDS": "0.1",
         "RELAY_RECONCILE_SECONDS": "0.1",
