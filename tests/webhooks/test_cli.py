@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -486,15 +485,6 @@ def started(environment: Environment, *words: str) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_export_into_a_pipe_that_closes(environment: Environment, relay: Relay) -> None:
     """`ledger export | head`: no traceback, however much is left."""
@@ -543,7 +533,7 @@ def test_the_web_process_answers_until_it_is_told_to_stop(environment: Environme
             return False
 
     try:
-        assert wait_for(answers)
+        until(answers, 20)
     finally:
         web.terminate()
         web.communicate(timeout=40)
@@ -558,8 +548,8 @@ def test_a_worker_delivers_until_it_is_told_to_stop(
     worker = started(environment, "worker")
     try:
         placed = orders(2)
-        assert wait_for(lambda: sorted(pixel.ids) == placed)
-        assert wait_for(lambda: {row["state"] for row in rows(relay).values()} == {"delivered"})
+        until(lambda: sorted(pixel.ids) == placed, 20)
+        until(lambda: {row["state"] for row in rows(relay).values()} == {"delivered"}, 20)
     finally:
         worker.send_signal(number)
         out, err = worker.communicate(timeout=30)
@@ -578,7 +568,7 @@ def test_several_workers_and_a_sweep_under_one_roof(
     relay.wake.rests_until = float("inf")
     roof = started(environment, "worker", "--with-sweeper")
     try:
-        assert wait_for(lambda: sorted(pixel.ids) == placed)
+        until(lambda: sorted(pixel.ids) == placed, 20)
     finally:
         roof.terminate()
         out, _ = roof.communicate(timeout=40)
