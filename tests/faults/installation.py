@@ -5,7 +5,7 @@ import random
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -111,7 +111,7 @@ class Installation:
         self._migrate()
         for program in self._ours():
             self.fleet.start(program)
-        self._delay_answers(chance)
+        self.delay_answers(chance)
         self.wait_until_ready()
 
     def start_valkey(self) -> None:
@@ -127,6 +127,28 @@ class Installation:
         _until(self._is_ready, seconds, self._last_words)
         with Redis.from_url(self.redis_url) as redis:
             _until(lambda: redis.scard("rq:workers") == len(WORKERS), seconds, self._last_words)
+
+    def reconfigure(self, names: Iterable[str] = OURS, **settings: str) -> None:
+        """What these processes are told when they start the next time; those that run go on as they are."""
+        self.settings |= settings
+        for name in names:
+            self.fleet.tell(name, self.environ)
+
+    def restart(self, **settings: str) -> dict[str, float]:
+        """All of our processes end and start anew with other settings, as an owner does it. Returns how many
+        seconds each took to end."""
+        took = self.fleet.stop(OURS)
+        self.reconfigure(**settings)
+        self.fleet.start_again(OURS)
+        self.wait_until_ready()
+        return took
+
+    def control(self, action: str, document: object = None) -> Any:
+        """Tells the destination something (`webhooks.sandbox.wire`), or asks it; returns its answer."""
+        address = f"http://127.0.0.1:{self._destination_port}/_control/{action}"
+        body = None if document is None else msgspec.json.encode(document)
+        with urllib.request.urlopen(urllib.request.Request(address, body), timeout=30) as answer:
+            return msgspec.json.decode(answer.read())
 
     def _ours(self) -> Iterator[Program]:
         python = sys.executable
@@ -174,12 +196,11 @@ class Installation:
 
         _until(migrated, _READY_SECONDS, self._last_words)
 
-    def _delay_answers(self, chance: random.Random) -> None:
+    def delay_answers(self, chance: random.Random) -> None:
+        """From now on the destination answers, and takes its time."""
         steps = [{"delay": round(chance.uniform(*self._changes.delays), 3)} for _ in range(_ANSWERS)]
-        body = msgspec.json.encode({"steps": steps})
-        address = f"http://127.0.0.1:{self._destination_port}/_control/script"
         ports.wait(self._destination_port)
-        urllib.request.urlopen(urllib.request.Request(address, body), timeout=10).close()
+        self.control("script", {"steps": steps})
 
     def _is_ready(self) -> bool:
         try:

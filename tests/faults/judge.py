@@ -1,7 +1,7 @@
 """Compares what was acknowledged with what arrived, and the ledger with both."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -25,7 +25,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     ``duplicates`` counts all orders that were sent more than once; ``unexplained`` are those of them that the
     ledger does not flag as ambiguous. ``p50``, ``p90``, ``p99`` and ``slowest``: milliseconds until an
-    acknowledgement; ``longest``: until any answer or none.
+    acknowledgement; ``longest``: until any answer or none. ``noted``: what a scene has measured.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     wrong_answers: list[str]
     failed: list[str]
     late: bool
+    noted: list[str]
 
     orders: int
     acknowledged: int
@@ -101,6 +102,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             ("travelled", f"{self.travel_p50:.0f} ms at the median, {self.travel_slowest:.0f} at most"),
             ("settled", f"{self.settled_seconds:.1f} s after load and faults"),
             ("lost", str(len(self.lost))),
+            *(("noted", sentence) for sentence in self.noted),
             ("verdict", "kept" if not self.broken else "BROKEN"),
         ]
         body = [f"  {label:<13}{text}" for label, text in lines]
@@ -118,9 +120,11 @@ def judge(
     faults: Counter[str],
     kills: int,
     failed: Sequence[str] = (),
+    noted: Sequence[str] = (),
+    excused: Collection[str] = (),
 ) -> Verdict:
     """Reads both sides. Ask when nothing runs any more that could send. ``failed``: what else was promised
-    and not kept."""
+    and not kept. ``excused``: orders that may be sent twice although the ledger cannot know."""
     received, ledger = relay.received(), {row["event_id"]: row for row in relay.ledger()}
     times = Counter(one.event_id for one in received)
     twice = {order for order, count in times.items() if count > 1}
@@ -132,13 +136,14 @@ def judge(
         seed=seed,
         lost=sorted(load.acknowledged.keys() - times.keys()),
         unrecorded=sorted(load.acknowledged.keys() - ledger.keys()),
-        unexplained=sorted(twice - flagged),
+        unexplained=sorted(twice - flagged - set(excused)),
         misstated=_misstated(received, load),
         strangers=sorted(times.keys() - load.placed.keys()),
         disagreements=_disagreements(ledger, times),
         crashed=[f"{one.name} with {one.code}" for one in relay.fleet.exits if not _is_explained(one)],
         wrong_answers=[f"{status}" for status in sorted(answers) if status not in {200, 503, CUT_OFF}],
         failed=list(failed),
+        noted=list(noted),
         late=settled >= LATEST_SECONDS,
         orders=len(load.placed),
         acknowledged=len(load.acknowledged),

@@ -21,10 +21,11 @@ from tests.faults.mixed import mixed
 from tests.faults.scenes import BOTH, Scene, play
 from tests.faults.scenes_database import SCENES as OF_DATABASES
 from tests.faults.scenes_deploy import SCENES as OF_DEPLOYS
+from tests.faults.scenes_destination import SCENES as OF_DESTINATIONS
 from tests.faults.scenes_redis import SCENES as OF_REDIS
 from tests.faults.scenes_strangers import SCENES as OF_STRANGERS
 
-SCENES: dict[str, Scene] = {**OF_DATABASES, **OF_REDIS, **OF_DEPLOYS, **OF_STRANGERS}
+SCENES: dict[str, Scene] = {**OF_DATABASES, **OF_REDIS, **OF_DEPLOYS, **OF_STRANGERS, **OF_DESTINATIONS}
 RESULTS = ROOT / "build" / "faults.jsonl"
 
 

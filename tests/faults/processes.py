@@ -119,6 +119,12 @@ class Fleet:
             for name in names:
                 self._processes[name].is_wanted = True
 
+    def tell(self, name: str, environ: Mapping[str, str]) -> None:
+        """Its environment from the next start on."""
+        with self._lock:
+            process = self._processes[name]
+            process.program = msgspec.structs.replace(process.program, environ=environ)
+
     def pid(self, name: str) -> int | None:
         """The process, if it runs at this moment."""
         with self._lock:

@@ -31,13 +31,16 @@ class Promise(NamedTuple):
 
 
 class Stage:
-    """Where a scene plays. ``scale`` shortens everything that takes time; ``calm_at``: when trouble ended."""
+    """Where a scene plays. ``scale`` shortens everything that takes time; ``calm_at``: when trouble ended;
+    ``excused``: orders of which the scene can say why they are sent twice."""
 
     def __init__(self, relay: Installation, load: Load, seed: int, scale: float) -> None:
         self.relay, self.load, self.scale = relay, load, scale
         self.chance = random.Random(seed)
         self.injector = Injector(relay, self.chance)
         self.failed: list[str] = []
+        self.noted: list[str] = []
+        self.excused: set[str] = set()
         self.calm_at: list[float] = []
         self.trouble_at: list[float] = []
 
@@ -61,6 +64,10 @@ class Stage:
         """Notes a promise that was not kept."""
         if not condition:
             self.failed.append(sentence)
+
+    def note(self, sentence: str) -> None:
+        """What was measured, for the verdict."""
+        self.noted.append(sentence)
 
 
 class Scene(NamedTuple):
@@ -112,6 +119,8 @@ def play(
             faults=stage.injector.done,
             kills=stage.injector.kills,
             failed=stage.failed,
+            noted=stage.noted,
+            excused=stage.excused,
         )
 
 
