@@ -7,6 +7,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -75,6 +76,32 @@ def test_many_calls_are_one_job(redis_url: str, delivered: list[float]) -> None:
     until(wake.waiting)
     time.sleep(0.1)
     assert wake.waiting() == 1
+
+
+def test_calls_in_a_rush_share_their_rings(redis_url: str, redis: Redis) -> None:
+    wake, began, before = jobs.Wake(redis_url), time.monotonic(), _rings(redis)
+    while time.monotonic() - began < 10 * jobs.PAUSE:
+        wake()
+        jobs.answered(redis_url)
+    until(lambda: _rings(redis) > before)
+    assert _rings(redis) - before <= (time.monotonic() - began) / jobs.PAUSE + 2
+
+
+def test_the_last_call_of_a_rush_rings_too(redis_url: str) -> None:
+    wake = jobs.Wake(redis_url)
+    for calls in (1, 2, 3):
+        wake()
+        until(partial(_are_waiting, wake, calls))
+        jobs.answered(redis_url)
+
+
+def _are_waiting(wake: jobs.Wake, calls: int) -> bool:
+    return wake.waiting() == calls
+
+
+def _rings(redis: Redis) -> int:
+    told: Any = redis.info("commandstats")
+    return int(told.get("cmdstat_set", {"calls": 0})["calls"])
 
 
 def test_a_call_after_the_answer_rings_again(redis_url: str) -> None:
