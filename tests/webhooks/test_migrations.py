@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from alembic.util import CommandError
+from sqlalchemy import inspect, text
 
 from webhooks import migrations
 from webhooks.database import Database
@@ -53,3 +54,32 @@ def test_it_may_run_again_and_at_the_same_time(database: Database) -> None:
     for thread in threads:
         thread.join()
     assert migrations.is_current(database)
+
+
+def test_a_database_of_a_later_version_is_taken_as_it_is(database: Database) -> None:
+    """Migrations only add: while a deploy goes on, or after it was taken back, the version before works."""
+    migrations.upgrade(database)
+    _say(database, "0002")
+    assert migrations.is_current(database)
+    migrations.upgrade(database)
+    _say(database, "9999")
+    assert migrations.is_current(database)
+
+
+def test_a_database_of_somebody_else_is_not_ours(database: Database) -> None:
+    migrations.upgrade(database)
+    _say(database, "ae1027a6acf1")
+    assert not migrations.is_current(database)
+    with pytest.raises(CommandError):
+        migrations.upgrade(database)
+
+
+def test_revisions_are_numbered() -> None:
+    """By their order a version knows that a database is ahead of it."""
+    numbers = migrations.revisions()
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
+def _say(database: Database, revision: str) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :told"), {"told": revision})
