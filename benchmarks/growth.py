@@ -145,7 +145,7 @@ def _turn(ledger: Relay, turn: int) -> Iterator[tuple[str, float]]:
         settles.append(time.perf_counter() - began)
     yield f"claim {BATCH}", statistics.median(claims)
     yield f"open and close {BATCH} attempts", statistics.median(settles)
-    yield "anything due?", _median(lambda: ledger.leases.due(["meta"], now_ms()), 50)
+    yield "anything due?", _median(lambda: ledger.leases.look(["meta"], now_ms()), 50)
     yield "anything too old?", _median(lambda: ledger.ledger.expire(now_ms()), 10)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from webhooks import clock, deadline, reporting
@@ -23,6 +24,9 @@ HASTY = 2.0
 
 AT_MOST = 2.0
 """Seconds that all of a transaction may take then, on a server that hangs."""
+
+PING_SECONDS = 1.0
+"""A connection to PostgreSQL that lay idle for longer is tried before it is used: it may be cut."""
 
 RECYCLE_SECONDS = 600
 """A connection to PostgreSQL is renewed when it is older: so are what it resolved to, and its time."""
@@ -49,12 +53,15 @@ class Database:
             pool_size=connections,
             max_overflow=0,
             pool_timeout=patience,
-            pool_pre_ping=not self.is_sqlite,
             pool_recycle=-1 if self.is_sqlite else RECYCLE_SECONDS,
         )
         event.listen(self.engine, "connect", _prepare_sqlite if self.is_sqlite else _prepare_postgresql)
+        self._for_glances = self.engine
         if not self.is_sqlite:
             event.listen(self.engine, "do_connect", _connect_postgresql)
+            event.listen(self.engine, "checkin", _note_use)
+            event.listen(self.engine, "checkout", self._ping)
+            self._for_glances = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         # A forked child must not talk over its parent's connections.
         os.register_at_fork(after_in_child=lambda: self.engine.dispose(close=False))
 
@@ -66,6 +73,13 @@ class Database:
         with self._guarded(fuse), self.engine.connect() as connection, connection.begin():
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    @contextmanager
+    def glance(self) -> Iterator[Connection]:
+        """A connection for questions of one statement each: no transaction, so each costs a single trip."""
+        fuse = None if self.is_sqlite else self._fuse
+        with self._guarded(fuse), self._for_glances.connect() as connection:
             yield connection
 
     @contextmanager
@@ -123,9 +137,25 @@ class Database:
             return
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
+    def _ping(self, raw: Any, record: Any, _lent: object) -> None:
+        """Tries a connection that lay idle. One that is dead takes all that are as old with it."""
+        if time.monotonic() - record.info[_USED_AT] < PING_SECONDS:
+            return
+        try:
+            self.engine.dialect.do_ping(raw)
+        except psycopg.Error as error:
+            raise InvalidatePoolError from error
+
     def close(self) -> None:
         """Gives the connections back."""
         self.engine.dispose()
+
+
+_USED_AT = "used_at"
+
+
+def _note_use(_raw: object, record: Any) -> None:
+    record.info[_USED_AT] = time.monotonic()
 
 
 SQLITE_TURN = 0.05
@@ -159,7 +189,8 @@ def _connect_postgresql(_dialect: object, _record: object, _args: object, settin
     return deadline.Connection.connect(**settings)
 
 
-def _prepare_postgresql(connection: Any, _record: object) -> None:
+def _prepare_postgresql(connection: Any, record: Any) -> None:
+    _note_use(connection, record)
     _follow(lambda: connection.execute(_PRESENT).fetchone()[0])
     connection.rollback()
 

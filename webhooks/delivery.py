@@ -22,7 +22,7 @@ from webhooks import confirming, jobs, judging, reporting, retries, settings
 from webhooks.clock import milliseconds, now_ms
 from webhooks.discretion import Fact
 from webhooks.gate import Gate
-from webhooks.leases import Claimed, Settled
+from webhooks.leases import Claimed, Look, Settled
 from webhooks.pace import Pace
 from webhooks.parcels import Parcel, halves, only
 from webhooks.relay import Relay
@@ -56,6 +56,7 @@ class Drain:
     def __init__(self, relay: Relay, transport: Transport, stopping: threading.Event) -> None:
         self.relay = relay
         self.gate = Gate(relay)
+        self._slugs = [one.slug for one in relay.settings.accounts]
         self.pace = Pace()
         self.transport = transport
         self.tokens = Tokens(transport)
@@ -132,29 +133,31 @@ class Drain:
         they travel alone as well, and never together with this one.
         """
         self.gate.look()
-        account = self._alone(but)
+        look = self.relay.leases.look(self._slugs, now_ms())
+        account = self._alone(but, look)
         if account is None:
-            return self._feed_many(but)
+            return self._feed_many(but, look)
         taken = 0 if self._out()[account.slug] else self._feed_one(account)
-        return taken + self._feed_many({*but, account.slug})
+        return taken + self._feed_many({*but, account.slug}, look)
 
-    def _alone(self, but: Collection[str]) -> Account | None:
+    def _alone(self, but: Collection[str], look: Look) -> Account | None:
         """The account of which one delivery travels alone: now, or as soon as the rest of it has landed."""
         if (one := self._one_that_is_out()) is not None:
             return one.account
-        may = [
+        suspected = (
             one
             for one in self.relay.settings.accounts
-            if one.slug not in but and one.slug not in self._batch_next and self.gate.is_open(one)
-        ]
-        due = self.relay.leases.due([one.slug for one in may], now_ms(), alone=True)
-        suspected = (one for one in may if one.slug in due)
+            if one.slug in look.suspected
+            and one.slug not in but
+            and one.slug not in self._batch_next
+            and self.gate.is_open(one)
+        )
         return min(suspected, key=lambda one: self._alone_at.get(one.slug, 0.0), default=None)
 
     def _one_that_is_out(self) -> Parcel | None:
         return next((one for one in (*self._flights.values(), *self._ready) if one.alone), None)
 
-    def _feed_many(self, but: Collection[str]) -> int:
+    def _feed_many(self, but: Collection[str], look: Look) -> int:
         now, out = now_ms(), self._out()
         waiting = {parcel.account.slug for parcel in self._ready}
         free = [
@@ -163,12 +166,11 @@ class Drain:
             if one.slug not in {*but, *waiting}
             and out[one.slug] < (IN_FLIGHT if self.gate.is_proven(one) else 1)
         ]
-        due = self.relay.leases.due([one.slug for one in free], now)
         taken = 0
         for account in free:
             self._batch_next.discard(account.slug)
             most = min(self.relay.destination(account).batch_limit, BATCH, self.pace.most(account.slug))
-            limit = self.gate.allows(account, has_due=account.slug in due, limit=most, now=now)
+            limit = self.gate.allows(account, has_due=account.slug in look.due, limit=most, now=now)
             took = self._feed(account, limit, alone=False) if limit else 0
             if limit and not took and not out[account.slug] and self._one_that_is_out() is None:
                 took = self._feed_one(account)  # there may be nothing else due
@@ -194,7 +196,7 @@ class Drain:
         """Whether something is due that nothing stops."""
         self.gate.look()
         wanting = [one.slug for one in self.relay.settings.accounts if self.gate.is_open(one)]
-        return bool(self.relay.leases.due(wanting, now_ms()))
+        return bool(self.relay.leases.look(wanting, now_ms()).due)
 
     def _lease(self) -> int:
         return milliseconds(self.relay.settings.lease_seconds)

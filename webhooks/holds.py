@@ -28,6 +28,12 @@ class Waiting(msgspec.Struct, frozen=True):
     pauses: int
 
 
+# Made once: every turn of a worker asks it.
+_STOPPED = select(accounts.c.account, *(accounts.c[name] for name in Waiting.__struct_fields__)).where(
+    accounts.c.state != "open"
+)
+
+
 class Holds:
     """The sentences about waiting accounts. Pauses are in milliseconds."""
 
@@ -36,10 +42,8 @@ class Holds:
 
     def waiting(self) -> dict[str, Waiting]:
         """Every account that is not open, by its slug."""
-        columns = [accounts.c[name] for name in Waiting.__struct_fields__]
-        stopped = select(accounts.c.account, *columns).where(accounts.c.state != "open")
-        with self.database.read() as db:
-            return {account: Waiting(*facts) for account, *facts in db.execute(stopped)}
+        with self.database.glance() as db:
+            return {account: Waiting(*facts) for account, *facts in db.execute(_STOPPED)}
 
     def stop(
         self,

@@ -5,18 +5,25 @@ by itself, and its crash is counted by whoever takes it next.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
+    Executable,
+    Select,
     Update,
     and_,
     bindparam,
     case,
     func,
+    literal,
+    or_,
     select,
+    union_all,
     update,
 )
 
@@ -49,6 +56,13 @@ class Claimed(msgspec.Struct, frozen=True):
     restricted: Restriction = ""
 
 
+class Look(msgspec.Struct, frozen=True):
+    """The accounts that have something due, and those of them with something that has seen workers die."""
+
+    due: frozenset[str]
+    suspected: frozenset[str]
+
+
 class Settled(msgspec.Struct, frozen=True):
     """The end of an attempt: the delivery's next state, and when it is due if that is `due`. A ``basis`` is
     written down with it."""
@@ -66,18 +80,15 @@ class Leases:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def due(self, of_accounts: Iterable[str], now: int, *, alone: bool = False) -> set[str]:
-        """Those accounts that have something due: a look into the index, cheap enough to repeat.
-
-        ``alone``: something that has seen workers die.
-        """
-        look = _ANY_SUSPECT if alone else _ANY_DUE
-        with self.database.read() as db:
-            return {
-                account
-                for account in of_accounts
-                if db.execute(look, {"of": account, "now": now}).first() is not None
-            }
+    def look(self, of_accounts: Iterable[str], now: int) -> Look:
+        """What is due of these accounts: a look into the index, cheap enough to repeat."""
+        slugs = tuple(of_accounts)
+        if not slugs:
+            return Look(frozenset(), frozenset())
+        with self.database.glance() as db:
+            rows = db.execute(_look_at(slugs), {"now": now}).all()
+        due, suspected = (frozenset(row.account for row in rows if row[place]) for place in (1, 2))
+        return Look(due, suspected)
 
     def claim(
         self, account: str, limit: int, batch: str, now: int, until: int, *, alone: bool = False
@@ -182,25 +193,25 @@ class Leases:
             alike.setdefault((one.outcome, one.state, one.basis), []).append(one)
         with self.database.write() as db:
             for (outcome, state, basis), group in alike.items():
+                ending = _ending(batch, outcome, state, basis)
                 ids = [one.delivery for one in group]
-                again = [{"one": one.delivery, "then": one.due_at} for one in group]
-                ending = _end_of_lease(batch, outcome, state, now, confirm_at)
-                if basis:
-                    ending = ending.values(basis=basis)
                 if state == "due":  # each with its own next try: a spread of times
-                    one_by_one = ending.where(deliveries.c.id == bindparam("one"))
-                    db.execute(one_by_one.values(due_at=bindparam("then")), again)
+                    again = [ending | {"one": one.delivery, "then": one.due_at} for one in group]
+                    db.execute(_AGAIN, again)
+                elif state == "delivered":
+                    done = {"ids": ids, "now": now, "traced": outcome.trace, "ask_at": confirm_at}
+                    db.execute(_DELIVERED, ending | done)
                 else:
-                    db.execute(ending.where(deliveries.c.id.in_(ids)))
+                    db.execute(_OVER, ending | {"ids": ids})
                 # Last, as in `claim`: two that lock the same rows in another order wait in a circle.
-                db.execute(_end_of_attempts(batch, ids, outcome, http_status, now))
+                _close_attempts(db, batch, ids, outcome, now, http_status)
 
     def note(
         self, batch: str, ids: Sequence[int], outcome: Outcome, now: int, http_status: int | None
     ) -> None:
         """Completes attempts whose deliveries go out again at once, under the same lease."""
         with self.database.write() as db:
-            db.execute(_end_of_attempts(batch, ids, outcome, http_status, now))
+            _close_attempts(db, batch, ids, outcome, now, http_status)
 
     def let_go(self, batch: str, ids: Sequence[int], now: int) -> None:
         """Gives back deliveries that were claimed but not sent: due again at once, nothing consumed."""
@@ -219,8 +230,19 @@ _IS_DUE = and_(
     DUE,
     deliveries.c.due_at <= bindparam("now"),
 )
-_ANY_DUE = select(deliveries.c.id).where(_IS_DUE).limit(1)
-_ANY_SUSPECT = _ANY_DUE.where(CRASHED)
+
+
+@lru_cache(maxsize=16)
+def _look_at(slugs: tuple[str, ...]) -> Executable:
+    """One statement for all accounts, so that it costs one trip to the database."""
+    return union_all(*map(_look_at_one, slugs))
+
+
+def _look_at_one(slug: str) -> Select[str, bool, bool]:
+    due = select(deliveries.c.id).where(
+        deliveries.c.account == literal(slug), DUE, deliveries.c.due_at <= bindparam("now")
+    )
+    return select(literal(slug).label("account"), due.exists(), due.where(CRASHED).exists())
 
 
 def _lease(which: ColumnElement[bool]) -> Update:
@@ -282,37 +304,62 @@ _RENEW = _PROLONG.values(
 _OPEN = attempts.insert()
 
 
-def _end_of_lease(batch: str, outcome: Outcome, state: str, now: int, confirm_at: int | None) -> Update:
-    """Lacks the deliveries, and for those that are due again the time."""
-    values: dict[str, Any] = {
-        "state": state,
-        "reason": outcome.reason,
-        "detail": outcome.detail,
-        "batch": None,
-        "previous_batch": None,
-        "attempts": deliveries.c.attempts + int(outcome.spent),
-    }
-    if outcome.ambiguous:
-        values["ambiguous"] = True
-    if state == "due":
-        values["crashes"] = 0  # whoever built, sent and heard it is alive: it was not to blame
-    if state == "delivered":
-        values |= {"delivered_at": now, "trace": outcome.trace, "confirm_at": confirm_at}
-    return update(deliveries).where(deliveries.c.batch == batch, deliveries.c.state == "due").values(values)
-
-
-def _end_of_attempts(
-    batch: str, ids: Sequence[int], outcome: Outcome, http_status: int | None, now: int
-) -> Update:
-    return (
-        update(attempts)
-        .where(attempts.c.batch == batch, attempts.c.delivery.in_(ids), attempts.c.closed_at.is_(None))
-        .values(
-            closed_at=now,
-            outcome=outcome.state,
-            reason=outcome.reason,
-            detail=outcome.detail,
-            http_status=http_status,
-            trace=outcome.trace,
-        )
+_ENDS = (
+    update(deliveries)
+    .where(deliveries.c.batch == bindparam("of_batch"), deliveries.c.state == "due")
+    .values(
+        state=bindparam("then_state"),
+        reason=bindparam("told_reason"),
+        detail=bindparam("told_detail"),
+        batch=None,
+        previous_batch=None,
+        attempts=deliveries.c.attempts + bindparam("spent"),
+        ambiguous=or_(deliveries.c.ambiguous, bindparam("in_doubt", type_=Boolean)),
+        basis=func.coalesce(func.nullif(bindparam("on_basis"), ""), deliveries.c.basis),
     )
+)
+_THESE = deliveries.c.id.in_(bindparam("ids", expanding=True))
+_OVER = _ENDS.where(_THESE)
+_DELIVERED = _OVER.values(
+    delivered_at=bindparam("now"), trace=bindparam("traced"), confirm_at=bindparam("ask_at")
+)
+_AGAIN = _ENDS.where(deliveries.c.id == bindparam("one")).values(
+    due_at=bindparam("then"),
+    crashes=0,  # whoever built, sent and heard it is alive: it was not to blame
+)
+_ATTEMPTS_END = (
+    update(attempts)
+    .where(
+        attempts.c.batch == bindparam("of_batch"),
+        attempts.c.delivery.in_(bindparam("ids", expanding=True)),
+        attempts.c.closed_at.is_(None),
+    )
+    .values(
+        closed_at=bindparam("now"),
+        outcome=bindparam("came_of_it"),
+        reason=bindparam("told_reason"),
+        detail=bindparam("told_detail"),
+        http_status=bindparam("status"),
+        trace=bindparam("traced"),
+    )
+)
+
+
+def _ending(batch: str, outcome: Outcome, state: str, basis: str) -> dict[str, Any]:
+    return {
+        "of_batch": batch,
+        "then_state": state,
+        "told_reason": outcome.reason,
+        "told_detail": outcome.detail,
+        "spent": int(outcome.spent),
+        "in_doubt": outcome.ambiguous,
+        "on_basis": basis,
+    }
+
+
+def _close_attempts(
+    db: Connection, batch: str, ids: Sequence[int], outcome: Outcome, now: int, http_status: int | None
+) -> None:
+    what = {"came_of_it": outcome.state, "told_reason": outcome.reason, "told_detail": outcome.detail}
+    when = {"now": now, "status": http_status, "traced": outcome.trace}
+    db.execute(_ATTEMPTS_END, {"of_batch": batch, "ids": ids, **what, **when})

@@ -84,7 +84,7 @@ class Sweep:
         slugs = [account.slug for account in self.relay.settings.accounts]
         waiting = self.relay.holds.waiting()  # a held one has nothing due, but may be tried
         self._release_stranded(slug for slug in slugs if slug not in waiting)
-        if self.relay.leases.due(slugs, now_ms()) or waiting.keys() & set(slugs):
+        if self.relay.leases.look(slugs, now_ms()).due or waiting.keys() & set(slugs):
             self._wake()
 
     def _release_stranded(self, opened: Iterable[str]) -> None:

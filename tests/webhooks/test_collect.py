@@ -139,7 +139,7 @@ def test_an_order_waits_for_its_beacon_and_no_longer(
     assert "waits for what the shopper's browser tells" in str([chapter.lines for chapter in story])
     drain.run(0.1)
     assert not pixel.calls
-    assert relay.leases.due(["meta"], row["due_at"]) == {"meta"}, "it goes out although no beacon came"
+    assert relay.leases.look(["meta"], row["due_at"]).due == {"meta"}, "it goes out although no beacon came"
 
     tell(desk, beacon(bare))
     drain.run(5)

@@ -5,6 +5,7 @@ import threading
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import event, text
 
@@ -75,4 +76,55 @@ def test_a_file_that_cannot_be_written_is_not_waited_for(file: Path) -> None:
     with pytest.raises(Unavailable), database.write():
         pytest.fail("nobody can write there")
     assert time.monotonic() - began < 4
+    database.close()
+
+
+def cut(postgres_url: str, pid: int) -> None:
+    """Ends a connection of somebody else's, as a fail-over does."""
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def server_process(database: Database) -> int:
+    with database.glance() as db:
+        number: int = db.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    return number
+
+
+def test_a_connection_that_was_cut_while_it_lay_idle_is_replaced_unseen(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks.database.PING_SECONDS", 0.0)
+    database = Database(postgres_url, connections=1)
+    first = server_process(database)
+    cut(postgres_url, first)
+    assert server_process(database) != first
+    database.close()
+
+
+def test_a_connection_that_was_just_used_is_not_tried_and_fails_once_at_most(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks.database.PING_SECONDS", 60.0)
+    database = Database(postgres_url, connections=1)
+    first = server_process(database)
+    assert server_process(database) == first
+    cut(postgres_url, first)
+    with pytest.raises(Unavailable):
+        server_process(database)
+    assert server_process(database) != first
+    database.close()
+
+
+def test_a_glance_leaves_no_transaction_behind(database_url: str) -> None:
+    database = Database(database_url, connections=1)
+    with database.glance() as db:
+        assert db.execute(text("SELECT count(*) FROM events")).scalar_one() == 0
+    with database.write() as db:
+        db.execute(text("INSERT INTO keys (made_at, sealed) VALUES (1, '')"))
+    with database.glance() as db, Database(database_url).write() as other:
+        assert db.execute(text("SELECT count(*) FROM keys")).scalar_one() == 1
+        other.execute(text("DELETE FROM keys"))
+    with database.read() as db:
+        assert db.execute(text("SELECT count(*) FROM keys")).scalar_one() == 0
     database.close()
