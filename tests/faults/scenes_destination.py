@@ -4,24 +4,21 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, chain
 from typing import Any
 
 from sqlalchemy import func, select
 
-from integrations.hook import Hook
 from tests.environments import META
 from tests.faults import orders
+from tests.faults.filling import fill
 from tests.faults.installation import WORKERS, Changes, Installation
 from tests.faults.load import CUT_OFF
-from tests.faults.orders import Told
 from tests.faults.scenes import Promise, Scene, Stage
 from tests.waiting import until
-from webhooks import gate, recording, settings
+from webhooks import gate
 from webhooks.clock import SECOND, now_ms
 from webhooks.delivery import BATCH, IN_FLIGHT
-from webhooks.relay import Relay
 from webhooks.schema import accounts, attempts
 
 # --- a dead token ----------------------------------------------------------------------------------------
@@ -91,7 +88,7 @@ def _away(stage: Stage) -> None:
     relay.control("script", {"steps": [{"scene": "unknown_error", "times": None}]})
     until(lambda: _account(relay).get("state") == "resting", 30)
     since = _account(relay)["since"]
-    filled = fill(stage, round(BACKLOG * stage.scale))
+    filled = _filled(stage, round(BACKLOG * stage.scale))
     stage.last(60)
     relay.delay_answers(stage.chance)
     back = time.time()
@@ -104,27 +101,13 @@ def _away(stage: Stage) -> None:
     _judge_recovery(stage, back)
 
 
-def fill(stage: Stage, count: int) -> int:
-    """That many orders more, written down as intake writes them; returns how many."""
-    ledger = Relay(settings.load(stage.relay.environ), connections=4)
-    try:
-        with ThreadPoolExecutor(4) as threads:
-            placed = (orders.place(number)[0] for number in range(FIRST_FILLED, FIRST_FILLED + count))
-            for told in threads.map(lambda told: _recorded(ledger, told), placed):
-                stage.load.placed[told.order_id] = told
-                stage.load.acknowledged[told.order_id] = time.time()
-    finally:
-        ledger.close()
+def _filled(stage: Stage, count: int) -> int:
+    """That many orders more, committed as intake does it; returns how many."""
+    placed = (orders.place(number)[0] for number in range(FIRST_FILLED, FIRST_FILLED + count))
+    for told in fill(stage.relay.environ, placed):
+        stage.load.placed[told.order_id] = told
+        stage.load.acknowledged[told.order_id] = time.time()
     return count
-
-
-def _recorded(ledger: Relay, told: Told) -> Told:
-    shop = ledger.settings.shop(told.store, None)
-    assert shop is not None
-    headers = {name.lower(): value for name, value in told.headers().items()}
-    hook = Hook(headers, told.body, int(time.time()))
-    recording.record(ledger, shop, recording.judge(ledger, shop, hook, now_ms()))
-    return told
 
 
 def _judge_probes(stage: Stage, since: int, back: float) -> None:
