@@ -83,15 +83,20 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, lasting: bool = True) -> Iterator[Connection]:
         """One transaction, committed at the end of the block.
 
         On SQLite it takes the write lock at once: a read that turns into a write later fails under load.
+        Not ``lasting``: SQLite need not wait for the disk. A power cut may take such a commit back, and
+        never without those that came after it; whoever is only killed loses nothing.
         """
-        with self._guarded(self._fuse), self.engine.connect() as connection, connection.begin():
-            if self.is_sqlite:
-                self._begin_sqlite(connection)
-            yield connection
+        with self._guarded(self._fuse), self.engine.connect() as connection:
+            raw: Any = connection.connection.dbapi_connection
+            hurried = self.is_sqlite and not lasting
+            with _hurried(raw) if hurried else nullcontext(), connection.begin():
+                if self.is_sqlite:
+                    self._begin_sqlite(connection)
+                yield connection
 
     @contextmanager
     def _guarded(self, fuse: Fuse | None) -> Iterator[None]:
@@ -207,6 +212,15 @@ def _follow(ask: Callable[[], int]) -> None:
         log.warning(
             "this machine's clock was not the database's; we go by the latter", seconds=change / 1_000
         )
+
+
+@contextmanager
+def _hurried(connection: Any) -> Iterator[None]:
+    connection.execute("PRAGMA synchronous=NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous=FULL")
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

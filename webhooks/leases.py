@@ -100,7 +100,7 @@ class Leases:
         A delivery that was under a lease which ran out has lost a worker: its crash is counted, and if
         an attempt was open then, that one is closed as `interrupted` and the delivery is ambiguous.
         """
-        with self.database.write() as db:
+        with self.database.write(lasting=False) as db:  # what a power cut takes back is due as before
             wanted = {"of": account, "now": now, "most": 1 if alone else limit}
             rows = db.execute(_LEASE[alone], {**wanted, "with_batch": batch, "until": until})
             taken = [dict(row) for row in rows.mappings()]

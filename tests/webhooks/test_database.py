@@ -128,3 +128,19 @@ def test_a_glance_leaves_no_transaction_behind(database_url: str) -> None:
     with database.read() as db:
         assert db.execute(text("SELECT count(*) FROM keys")).scalar_one() == 0
     database.close()
+
+
+def test_only_what_need_not_last_is_not_waited_for(file: Path) -> None:
+    """2 is FULL, 1 is NORMAL."""
+    database = Database(f"sqlite:///{file}", connections=1)
+
+    def waits(**manner: bool) -> int:
+        with database.write(**manner) as db:
+            level: int = db.execute(text("PRAGMA synchronous")).scalar_one()
+        return level
+
+    assert [waits(), waits(lasting=False), waits()] == [2, 1, 2]
+    with pytest.raises(ZeroDivisionError), database.write(lasting=False):
+        raise ZeroDivisionError
+    assert waits() == 2
+    database.close()
