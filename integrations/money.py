@@ -26,8 +26,10 @@ def amount(value: object) -> Decimal:
     Refused: exponents, NaN, underscores, other digits than ASCII's, booleans, more than 15 digits. Zero has
     no sign, however it is written.
     """
-    written = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    written = written.strip()
+    if isinstance(value, str):
+        written = value.strip()
+    else:
+        written = str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
     if len(written) > 40 or not _AMOUNT.fullmatch(written):
         raise NotMoney("an amount of the order is not a number")
     found = Decimal(written)

@@ -23,7 +23,7 @@ from integrations.hook import Hook
 from integrations.money import NotMoney
 from integrations.privacy import Wish
 from integrations.setting import Secret, Setting, Value
-from integrations.untrusted import NotJson, load_json
+from integrations.untrusted import NotJson, Shape, load_json
 
 
 class ConsentPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +100,9 @@ class Store(ABC):
     is known to use another id than the order's."""
     resends: ClassVar[bool] = True
     """Whether the store sends a hook again that was not answered with 2xx."""
+    shape: ClassVar[Shape | None] = None
+    """What `map` reads of a body, so that no more than that is built of it; None for all. Whether it gets a
+    whole body or its shape, `map` says the same."""
     makes_secret: ClassVar[bool] = False
     """Whether the store makes up the webhook secret when it is told to send hooks: there is none before."""
     page_names: ClassVar[frozenset[str]] = frozenset()
@@ -191,7 +194,7 @@ class Store(ABC):
     def read(self, hook: Hook, shop: Shop) -> Event:
         """The event that a verified hook tells of. Raises `Malformed`, `NotAnEvent` or `Incomplete`."""
         try:
-            body = load_json(hook.body)
+            body = load_json(hook.body, self.shape)
             if not isinstance(body, dict):
                 raise Malformed("the body is not a JSON object")
             return _heard(self.map(hook, body, shop), hook)

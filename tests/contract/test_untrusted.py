@@ -1,4 +1,5 @@
-"""Two parsers read what strangers send, a fast one first: they must agree on every byte."""
+"""Two parsers read what strangers send, a fast one first: they must agree on every byte. So must two readers
+of addresses."""
 
 import json
 from typing import Any
@@ -7,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.untrusted import NotJson, Number, _load_slowly, load_json
+from integrations.untrusted import (
+    MAX_PAIRS,
+    NotJson,
+    Number,
+    _load_slowly,
+    _page_slowly,
+    _query_slowly,
+    load_json,
+    page,
+    query,
+)
 
 ODD = {
     "lone high surrogate": rb'{"name": "\ud83d"}',
@@ -68,6 +79,30 @@ def test_fractions_stay_text() -> None:
     [price] = load_json(b"[19.90]")
     assert isinstance(price, Number)
     assert price == "19.90"
+
+
+_SIGNS = st.sampled_from("/?#&=%+;:@.[]\\ \n\x00ü\ud800")
+_WORDS = st.sampled_from(
+    ("http://", "https://", "HTTPS://", "//", "..", "%41", ":443", "example.com", "127.0.0.1")
+)
+_PLAIN = st.text("ab.-/?=&12", max_size=12)
+addresses = st.lists(_SIGNS | _WORDS | _PLAIN | st.text(max_size=4), max_size=12).map("".join)
+
+
+@given(addresses | addresses.map("https://shop.example.com/".__add__))
+def test_any_page_is_read_alike(url: str) -> None:
+    assert page(url) == (_page_slowly(url) if url else "")
+
+
+@given(addresses | addresses.map("/products/mug?".__add__))
+def test_any_query_is_read_alike(url: str) -> None:
+    assert query(url) == (_query_slowly(url) if "?" in url else {})
+
+
+@pytest.mark.parametrize("count", [1, MAX_PAIRS, MAX_PAIRS + 1])
+def test_a_query_of_many_is_read_alike(count: int) -> None:
+    url = "/?" + "&".join(f"a{number}={number}" for number in range(count))
+    assert query(url) == _query_slowly(url)
 
 
 def _told(read: Any, raw: bytes) -> str:

@@ -22,6 +22,7 @@ from integrations.store import Malformed, NotAnEvent, Shop, Store, Unverified
 from integrations.stores.shopify import grant, order, refund
 from integrations.stores.shopify import privacy as duties
 from integrations.stores.shopify.access import ShopifyAccess
+from integrations.stores.shopify.shape import ORDER
 from integrations.untrusted import NotJson, first, load_json, record, text
 
 # What these carry is an Order. The header is not signed, so an order without it is read all the same.
@@ -53,6 +54,7 @@ class Shopify(Store):
 
     slug = "shopify"
     label = "Shopify"
+    shape = ORDER
     framed_pixel = True  # a custom pixel runs in a sandboxed frame
     # The id of a web pixel event, which Shopify's own channels are said to report purchases under; no order
     # carries it (@shopify/web-pixels-extension, PixelEventsCheckoutCompleted).
@@ -151,9 +153,10 @@ class Shopify(Store):
             raise _no_sale(topic, body)
         order_id = order.identify(body)
         _check_shop(hook, shop, order_id)
-        order.check_sale(topic, body, shop, order_id)
+        origin = order.origin_of(body, shop)
+        order.check_sale(topic, body, shop, order_id, origin)
         try:
-            return order.purchase(topic, body, shop, order_id)
+            return order.purchase(topic, body, shop, order_id, origin)
         except NotMoney as error:
             raise Malformed(str(error), order_id=order_id) from error
 

@@ -5,7 +5,7 @@ is null, empty or absent from shop to shop. Plain amounts are in the shop's curr
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ _ORIGINS: dict[str, Origin] = {
 }
 
 # Keys that other resources have and an order has not.
-_FOREIGN = frozenset({"order_edit", "refund_line_items", "abandoned_checkout_url"})
+_FOREIGN = ("order_edit", "refund_line_items", "abandoned_checkout_url")
 
 _SHOPIFYS_OWN = re.compile(r"https?://(?:[^/]+\.)?shopify\.com/")
 
@@ -57,7 +57,7 @@ _PRIVATE_PATH = re.compile(r"/(?:orders|checkouts)/.*", re.DOTALL)
 def identify(body: dict[str, Any]) -> str:
     """The order's id as decimal text, or `Malformed` if the body is none: topics are not signed."""
     gid = text(body.get("admin_graphql_api_id"))
-    if (gid and not gid.startswith("gid://shopify/Order/")) or not body.keys().isdisjoint(_FOREIGN):
+    if (gid and not gid.startswith("gid://shopify/Order/")) or any(name in body for name in _FOREIGN):
         raise Malformed("the body is not an order, though its topic says so")
     order_id = text(body.get("id"), 30)
     if not _ID.fullmatch(order_id):
@@ -69,33 +69,47 @@ def identify(body: dict[str, Any]) -> str:
     return order_id
 
 
-def check_sale(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> None:
+def check_sale(topic: str, body: dict[str, Any], shop: Shop, order_id: str, origin: Origin) -> None:
     """Raises `NotAnEvent` with the first reason why this order does not count, or not yet."""
-    options, source = shop.options, _source(body)
-    origin = _origin(body, shop)
-    status = text(body.get("financial_status"), 40).lower()
-    unpaid = options["trigger"] == "paid" and status not in _PAID
-    unlisted = origin == "api" and not _listed(body, shop, "api_apps")
-    verdicts = (
-        (order_id == TEST_NOTIFICATION, "test_notification", "Shopify's test notification has arrived"),
-        (body.get("test") is True and not options["test_orders"], "test_order", "it is a test order"),
-        (text(body.get("cancelled_at")), "cancelled", "the order was cancelled"),
-        (status in _PAYMENT_GONE, "payment_gone", f"its payment is {status}"),
+    for reason, detail in _objections(topic, body, shop, order_id, origin):
+        raise NotAnEvent(reason, detail, order_id=order_id)
+
+
+def _objections(
+    topic: str, body: dict[str, Any], shop: Shop, order_id: str, origin: Origin
+) -> Iterator[tuple[str, str]]:
+    """Reason and sentence of each."""
+    options, status = shop.options, text(body.get("financial_status"), 40).lower()
+    if order_id == TEST_NOTIFICATION:
+        yield "test_notification", "Shopify's test notification has arrived"
+    if body.get("test") is True and not options["test_orders"]:
+        yield "test_order", "it is a test order"
+    if text(body.get("cancelled_at")):
+        yield "cancelled", "the order was cancelled"
+    if status in _PAYMENT_GONE:
+        yield "payment_gone", f"its payment is {status}"
+    if options["trigger"] == "paid" and status not in _PAID:
         # The topic is not signed, so orders/paid alone does not make a pending order paid.
-        (unpaid and status, "not_paid", f"its payment is {status}"),
+        if status:
+            yield "not_paid", f"its payment is {status}"
         # Where the body does not say (include_fields, imports), the topic is all there is.
-        (unpaid and topic != "orders/paid", "payment_unknown", "the order does not say if it is paid"),
-        (origin == "pos" and options["pos"] == "skip", "pos_order", "it was sold at a till"),
-        (origin == "staff" and options["drafts"] == "skip", "draft_order", "it was made by staff"),
-        (origin == "renewal" and options["renewals"] == "skip", "renewal", "a subscription made it"),
-        (unlisted, "unlisted_app", f"made by {source!r}, which neither api_apps nor web_apps names"),
-    )
-    for applies, reason, detail in verdicts:
-        if applies:
-            raise NotAnEvent(reason, detail, order_id=order_id)
+        if topic != "orders/paid":
+            yield "payment_unknown", "the order does not say if it is paid"
+    if origin in _UNWANTED and options[_UNWANTED[origin][0]] == "skip":
+        yield _UNWANTED[origin][1:]
+    if origin == "api" and not _listed(body, shop, "api_apps"):
+        yield "unlisted_app", f"made by {_source(body)!r}, which neither api_apps nor web_apps names"
 
 
-def purchase(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> Event:
+# By how the sale came about: the setting that may skip it, and then the reason and the sentence.
+_UNWANTED: Mapping[str, tuple[str, str, str]] = {
+    "pos": ("pos", "pos_order", "it was sold at a till"),
+    "staff": ("drafts", "draft_order", "it was made by staff"),
+    "renewal": ("renewals", "renewal", "a subscription made it"),
+}
+
+
+def purchase(topic: str, body: dict[str, Any], shop: Shop, order_id: str, origin: Origin) -> Event:
     """The event of an order that counts. Raises `NotMoney`, `Malformed`, or `NotAnEvent` at zero."""
     side = _side(body, f"{shop.options['currency_side']}_money")
     value, items = _total(body, side), _bought(body)
@@ -105,15 +119,15 @@ def purchase(topic: str, body: dict[str, Any], shop: Shop, order_id: str) -> Eve
         items = [item for item in items if item.get("gift_card") is not True]
     if value == 0 and shop.options["zero_total"] == "skip":
         raise NotAnEvent("zero_total", "there was nothing to pay", order_id=order_id)
-    origin, attributes = _origin(body, shop), _attributes(body)
-    visit = _visit(body, attributes) if origin == "web" else _visit({}, {})
+    attributes, created = _attributes(body), untrusted.moment(body.get("created_at"))
+    visit = _visit(body, attributes, created) if origin == "web" else _Visit({}, None, "", "")
     return Event(
         store=shop.store,
         shop=shop.slug,
         key=order_id,
         order_id=order_id,
         order_name=text(body.get("name"), 255),
-        event_time=_event_time(topic, body, order_id),
+        event_time=_event_time(topic, body, order_id, created),
         value=value,
         currency=side.currency,
         origin=origin,
@@ -139,7 +153,8 @@ def _source(body: dict[str, Any]) -> str:
     return text(body.get("source_name"), 60).lower() or _SOURCE_OF_APP.get(text(body.get("app_id")), "")
 
 
-def _origin(body: dict[str, Any], shop: Shop) -> Origin:
+def origin_of(body: dict[str, Any], shop: Shop) -> Origin:
+    """How the sale came about, as the order tells and the shop's settings name its apps."""
     source = _source(body)
     if source.startswith("subscription_contract"):
         return "renewal"
@@ -150,11 +165,12 @@ def _origin(body: dict[str, Any], shop: Shop) -> Origin:
 
 def _listed(body: dict[str, Any], shop: Shop, option: str) -> bool:
     listed = shop.options[option]
-    return isinstance(listed, tuple) and not {_source(body), text(body.get("app_id"))}.isdisjoint(listed)
+    if not listed or not isinstance(listed, tuple):
+        return False
+    return not {_source(body), text(body.get("app_id"))}.isdisjoint(listed)
 
 
-def _event_time(topic: str, body: dict[str, Any], order_id: str) -> int:
-    created = untrusted.moment(body.get("created_at"))
+def _event_time(topic: str, body: dict[str, Any], order_id: str, created: int | None) -> int:
     placed = untrusted.moment(body.get("processed_at")) or created
     if placed is None:
         raise Malformed(
@@ -162,11 +178,11 @@ def _event_time(topic: str, body: dict[str, Any], order_id: str) -> int:
         )
     # Created long after it was taken: an import, paid for back then.
     imported = created is not None and created - placed > LATE
-    updated = untrusted.moment(body.get("updated_at"))
     # Paid weeks later (invoice, cash on delivery): that is today's sale. An orders/updated never is: an
     # old order is touched for any reason.
-    if topic == "orders/paid" and not imported and updated and updated - placed > LATE:
-        return updated
+    if topic == "orders/paid" and not imported:
+        updated = untrusted.moment(body.get("updated_at"))
+        return updated if updated and updated - placed > LATE else placed
     return placed
 
 
@@ -201,14 +217,17 @@ def _side(body: dict[str, Any], wanted: str) -> Side:
 def amount_in(item: dict[str, Any], field: str, side: Side) -> Decimal | None:
     """The item's amount in the currency of this side, from ``<field>_set`` or the plain field."""
     both = record(record(item.get(f"{field}_set")).get(side.name))
-    in_set = text(both.get("currency_code")).upper() == side.currency
-    for usable, written in ((in_set, both.get("amount")), (side.plain, item.get(field))):
-        try:
-            if usable:
-                return money.amount(written)
-        except NotMoney:
-            continue
-    return None
+    code = both.get("currency_code")
+    in_set = code == side.currency or text(code).upper() == side.currency
+    found = _amount(both.get("amount")) if in_set else None
+    return _amount(item.get(field)) if found is None and side.plain else found
+
+
+def _amount(written: object) -> Decimal | None:
+    try:
+        return money.amount(written)
+    except NotMoney:
+        return None
 
 
 def _total(body: dict[str, Any], side: Side) -> Decimal:
@@ -267,12 +286,11 @@ def _buyer(body: dict[str, Any], origin: Origin) -> Buyer:
     person = _having((billing, shipping, customer, home), "first_name", "last_name")
     country = text(address.get("country_code"), 2).upper()
     province, code = address.get("province"), address.get("province_code")
-    phones = (item.get("phone") for item in (body, billing, shipping, customer, home))
     # A draft carries the browser of staff, an app's order that of a server.
     shoppers = origin == "web" and _source(body)
     return Buyer(
         email=first(body.get("email"), body.get("contact_email"), customer.get("email")),
-        phone=first(*phones),
+        phone=text(_having((body, billing, shipping, customer, home), "phone").get("phone")),
         first_name=text(person.get("first_name")),
         last_name=text(person.get("last_name")),
         city=text(address.get("city")),
@@ -286,15 +304,19 @@ def _buyer(body: dict[str, Any], origin: Origin) -> Buyer:
     )
 
 
-def _having(items: Sequence[dict[str, Any]], *names: str) -> dict[str, Any]:
-    return next((item for item in items if any(text(item.get(name)) for name in names)), {})
+def _having(items: tuple[dict[str, Any], ...], *names: str) -> dict[str, Any]:
+    for item in items:
+        for name in names:
+            if text(item.get(name)):
+                return item
+    return {}
 
 
 def _attributes(body: dict[str, Any]) -> dict[str, str]:
     """The cart attributes. A real boolean becomes text: a consent of false must not become unknown."""
-    pairs = ((item.get("name"), item.get("value")) for item in records(body.get("note_attributes")))
     return untrusted.pairs(
-        (name, str(value).lower() if isinstance(value, bool) else value) for name, value in pairs
+        (item.get("name"), str(value).lower() if isinstance(value := item.get("value"), bool) else value)
+        for item in records(body.get("note_attributes"))
     )
 
 
@@ -305,13 +327,12 @@ class _Visit(NamedTuple):
     referrer: str
 
 
-def _visit(body: dict[str, Any], attributes: dict[str, str]) -> _Visit:
+def _visit(body: dict[str, Any], attributes: dict[str, str], created: int | None) -> _Visit:
     landing = _landing(text(body.get("landing_site")))
-    # When the visit began is not known; the creation of the order is the nearest there is.
-    created = untrusted.moment(body.get("created_at")) if landing else None
     return _Visit(
         landing=landing,
-        landing_at=created * 1000 if created else None,
+        # When the visit began is not known; the creation of the order is the nearest there is.
+        landing_at=created * 1000 if created and landing else None,
         page_url=_page_url(attributes),
         referrer=untrusted.page(text(body.get("referring_site"))),
     )
