@@ -18,15 +18,6 @@ from importlib import metadata
 from typing import Any, TextIO, cast
 
 import msgspec
-import sentry_sdk
-from sentry_sdk.integrations.atexit import AtexitIntegration
-from sentry_sdk.integrations.dedupe import DedupeIntegration
-from sentry_sdk.integrations.excepthook import ExcepthookIntegration
-from sentry_sdk.integrations.flask import FlaskIntegration
-from sentry_sdk.integrations.logging import LoggingIntegration
-from sentry_sdk.integrations.rq import RqIntegration
-from sentry_sdk.integrations.threading import ThreadingIntegration
-from sentry_sdk.scrubber import DEFAULT_DENYLIST, DEFAULT_PII_DENYLIST, EventScrubber
 
 from integrations.setting import Secret
 from webhooks import discretion
@@ -72,8 +63,8 @@ class Log:
         self, level: int, message: str, error: BaseException | None, facts: Mapping[str, Fact]
     ) -> None:
         kept = discretion.allowed(facts)
-        if level >= logging.INFO and sentry_sdk.is_initialized():
-            sentry_sdk.add_breadcrumb(category=self._logger.name, message=message, data=dict(kept))
+        if level >= logging.INFO and (sentry := _sentry()):
+            sentry.add_breadcrumb(category=self._logger.name, message=message, data=dict(kept))
         self._logger.log(level, message, extra={"facts": kept, "error": error})
 
 
@@ -150,14 +141,17 @@ def alert(kind: str, message: str, *, error: BaseException | None = None, **fact
     cause = (kind, *(f"{name}={kept[name]}" for name in CAUSES if name in kept))
     if _heard_lately(cause):
         return
-    with sentry_sdk.new_scope() as scope:
+    sentry = _sentry()
+    if sentry is None:
+        return
+    with sentry.new_scope() as scope:
         scope.fingerprint = list(cause)
         for name, value in kept.items():
             scope.set_tag(name, str(value))
         if error is None:
-            sentry_sdk.capture_message(message, level="error")
+            sentry.capture_message(message, level="error")
         else:
-            sentry_sdk.capture_exception(error)
+            sentry.capture_exception(error)
 
 
 def _heard_lately(cause: tuple[str, ...]) -> bool:
@@ -171,6 +165,12 @@ def _heard_lately(cause: tuple[str, ...]) -> bool:
 # --- Sentry ----------------------------------------------------------------------------------------------
 
 
+def _sentry() -> Any:
+    """Sentry's SDK if it listens, else None. It takes long to load: only a DSN makes a process do so."""
+    sentry = sys.modules.get("sentry_sdk")
+    return sentry if sentry is not None and sentry.is_initialized() else None
+
+
 def init_sentry(settings: Settings, component: str) -> None:
     """Starts Sentry for this process (``web``, ``worker``, ...) if a DSN is configured.
 
@@ -178,6 +178,8 @@ def init_sentry(settings: Settings, component: str) -> None:
     """
     withhold(_secrets_in(settings))
     if settings.sentry_dsn:
+        import sentry_sdk
+
         sentry_sdk.init(**sentry_options(str(settings.sentry_dsn), settings.env, component))
 
 
@@ -206,6 +208,8 @@ def sentry_options(dsn: str, environment: str, component: str) -> dict[str, Any]
     ``send_default_pii`` stays unset, which means False: naming it is deprecated, and naming its successor
     ``data_collection`` would switch the scrubber off.
     """
+    from sentry_sdk.scrubber import DEFAULT_DENYLIST, DEFAULT_PII_DENYLIST, EventScrubber
+
     return {
         "dsn": dsn,
         "environment": environment,
@@ -215,15 +219,7 @@ def sentry_options(dsn: str, environment: str, component: str) -> dict[str, Any]
         # records: what Sentry hears of beside exceptions are alerts.
         "default_integrations": False,
         "auto_enabling_integrations": False,
-        "integrations": [
-            AtexitIntegration(callback=lambda _pending, _timeout: None),
-            DedupeIntegration(),
-            ExcepthookIntegration(),
-            FlaskIntegration(),
-            LoggingIntegration(level=None, event_level=None, sentry_logs_level=None),
-            RqIntegration(),
-            ThreadingIntegration(propagate_scope=True),
-        ],
+        "integrations": _integrations(),
         "include_local_variables": False,
         "max_request_body_size": "never",
         "auto_session_tracking": False,
@@ -239,6 +235,26 @@ def sentry_options(dsn: str, environment: str, component: str) -> dict[str, Any]
         "before_send_transaction": _before_send,
         "before_breadcrumb": _before_breadcrumb,
     }
+
+
+def _integrations() -> list[Any]:
+    from sentry_sdk.integrations.atexit import AtexitIntegration
+    from sentry_sdk.integrations.dedupe import DedupeIntegration
+    from sentry_sdk.integrations.excepthook import ExcepthookIntegration
+    from sentry_sdk.integrations.flask import FlaskIntegration
+    from sentry_sdk.integrations.logging import LoggingIntegration
+    from sentry_sdk.integrations.rq import RqIntegration
+    from sentry_sdk.integrations.threading import ThreadingIntegration
+
+    return [
+        AtexitIntegration(callback=lambda _pending, _timeout: None),
+        DedupeIntegration(),
+        ExcepthookIntegration(),
+        FlaskIntegration(),
+        LoggingIntegration(level=None, event_level=None, sentry_logs_level=None),
+        RqIntegration(),
+        ThreadingIntegration(propagate_scope=True),
+    ]
 
 
 _KEPT = frozenset(

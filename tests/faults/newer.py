@@ -1,7 +1,7 @@
-"""Our own processes of the version to come: ``python -m tests.faults.newer web``, and so on.
+"""Our own processes of the version to come: ``python -m tests.faults.newer worker``, and so on.
 
 It differs by its migration, in `newer_versions`. With ``--die-at N`` before the command, the process is
-killed when it has sent its N-th statement to the database.
+killed when it has sent its N-th statement to the database. For gunicorn there is `application`.
 """
 
 import os
@@ -10,21 +10,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alembic.config import Config
+from flask import Flask
 from sqlalchemy import Engine, event
 
-from webhooks import migrations
+from webhooks import app, migrations
 from webhooks.cli import main
 
-OURS = Path(migrations.__file__).parent / "versions"
 NEWER = Path(__file__).parent / "newer_versions"
-
-_ours = migrations._config
 
 
 def install() -> None:
     """From here on this process is of the version to come."""
-    migrations._config = _newer
+    migrations.FOLDERS.append(NEWER)
+
+
+def application() -> Flask:
+    """The web application of the version to come."""
+    install()
+    return app.create_app()
 
 
 def die_at(number: int) -> None:
@@ -38,13 +41,6 @@ def die_at(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     event.listen(Engine, "after_cursor_execute", count)
-
-
-def _newer() -> Config:
-    config = _ours()
-    config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", f"{OURS}\n{NEWER}")
-    return config
 
 
 if __name__ == "__main__":

@@ -91,6 +91,24 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
     assert not summary, "a first line that does not fit into the list of commands"
 
 
+LOADED = """
+import sys
+from webhooks import cli
+from webhooks.commands import processes
+print(*{name.partition(".")[0] for name in sys.modules})
+from webhooks import delivery, jobs, sweep
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+def test_a_process_loads_only_what_it_needs() -> None:
+    """Its start takes so much longer: the web process's command, then a worker and a sweep."""
+    told = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
+    first, second = (set(line.split()) for line in told.splitlines())
+    assert not first & {"sqlalchemy", "redis", "rich", "cryptography"}
+    assert not second & {"sentry_sdk", "flask", "alembic", "mako"}
+
+
 def test_the_exit_codes_are_documented() -> None:
     page = CliRunner().invoke(main, ["--help"]).output
     assert [int(code) for code in re.findall(r"^    ?(\d)  \S", page, re.MULTILINE)] == [0, 1, 2, 3, 4]

@@ -78,6 +78,7 @@ def test_revisions_are_numbered() -> None:
     """By their order a version knows that a database is ahead of it."""
     numbers = migrations.revisions()
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+    assert migrations.newest() == numbers[-1]
 
 
 def _say(database: Database, revision: str) -> None:

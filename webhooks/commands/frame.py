@@ -6,22 +6,25 @@ is away is one sentence and an exit code, never a traceback.
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from webhooks import discretion, migrations, settings
+from webhooks import discretion, settings
 from webhooks.clock import DAY, HOUR, MINUTE, now_ms
-from webhooks.database import Database, Unavailable
-from webhooks.relay import Relay
 from webhooks.settings import BadSettings
-from webhooks.vault import Sealed
+
+if TYPE_CHECKING:  # `web` only becomes gunicorn: what takes long to load waits until a command needs it
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from webhooks.database import Database
+    from webhooks.relay import Relay
 
 FAILED, USAGE, SETTINGS, DATABASE = 1, 2, 3, 4
 
@@ -45,6 +48,25 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
 
+class OnDemand(Mapping[str, click.Command]):
+    """Commands by their words, loaded when they are asked for: a process starts in half the time without what
+    only others need. ``places``: of each file in this folder, its words and how it calls them."""
+
+    def __init__(self, places: Mapping[str, Mapping[str, str]]) -> None:
+        self._places = {word: (file, name) for file, names in places.items() for word, name in names.items()}
+
+    def __getitem__(self, word: str) -> click.Command:
+        file, name = self._places[word]
+        found: click.Command = getattr(import_module(f"webhooks.commands.{file}"), name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
 class Root(click.Group):
     """The command itself: turns what may happen on any day into a `Failure`."""
 
@@ -54,10 +76,21 @@ class Root(click.Group):
             return super().invoke(ctx)
         except BadSettings as error:
             raise Failure(broken_settings(error), SETTINGS) from error
-        except Unavailable as error:
-            raise Failure(f"the database does not answer: {discretion.describe(error)}", DATABASE) from error
-        except Sealed as error:
-            raise Failure(str(error)) from error
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if failure := _of_any_day(error):
+                raise failure from error
+            raise
+
+
+def _of_any_day(error: Exception) -> Failure | None:
+    from webhooks.database import Unavailable
+    from webhooks.vault import Sealed
+
+    if isinstance(error, Unavailable):
+        return Failure(f"the database does not answer: {discretion.describe(error)}", DATABASE)
+    return Failure(str(error)) if isinstance(error, Sealed) else None
 
 
 def broken_settings(error: BadSettings) -> str:
@@ -68,8 +101,10 @@ def broken_settings(error: BadSettings) -> str:
 
 
 @contextmanager
-def opened() -> Iterator[Relay]:
+def opened() -> "Iterator[Relay]":
     """The relay with a ledger that is there and up to date."""
+    from webhooks.relay import Relay
+
     relay = Relay(settings.load())
     try:
         require_current(relay.database)
@@ -78,13 +113,15 @@ def opened() -> Iterator[Relay]:
         relay.close()
 
 
-def require_current(database: Database) -> None:
+def require_current(database: "Database") -> None:
     """Raises `Failure` for a database without our tables, or with older ones."""
+    from webhooks import migrations
+
     if not migrations.is_current(database):
         raise Failure("the database is not up to date: run `purchase-relay db upgrade`", DATABASE)
 
 
-def wake(relay: Relay) -> None:
+def wake(relay: "Relay") -> None:
     """Calls a worker after something was made due; says so if nobody could be called."""
     if not relay.wake.now(unless_flagged=False):
         say("Redis did not take the wake-up call; the sweep will find what is due.")
@@ -95,8 +132,10 @@ def wake(relay: Relay) -> None:
 as_json = click.option("--json", "json", is_flag=True, help="Print JSON instead, for other programs.")
 
 
-def console() -> Console:
+def console() -> "Console":
     """Where people read answers: tables as wide as the terminal, colours only there."""
+    from rich.console import Console
+
     is_terminal = sys.stdout.isatty()
     return Console(file=sys.stdout, highlight=False, width=None if is_terminal else _WIDE)
 
@@ -118,8 +157,11 @@ def print_lines(rows: Iterable[Any]) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Progress]:
+def progress(what: str, total: int | None) -> "Iterator[Progress]":
     """A bar on stderr while something takes long; silent where nobody watches. It has one task."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     stderr = Console(file=sys.stderr)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, transient=True, disable=not sys.stderr.isatty()) as bar:

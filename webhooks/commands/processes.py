@@ -6,12 +6,9 @@ import threading
 
 import click
 
-from webhooks import delivery, jobs, reporting, settings
+from webhooks import reporting, settings
 from webhooks.commands.frame import require_current
-from webhooks.database import Unavailable
-from webhooks.relay import Relay
 from webhooks.settings import Settings
-from webhooks.sweep import Sweep
 
 
 @click.command()
@@ -76,6 +73,9 @@ def sweep() -> None:
     It also fetches what hooks only name, ends what is too old and forgets what is personal. Two of them do
     no harm; without any, nothing is tried again: keep one running.
     """
+    from webhooks.relay import Relay
+    from webhooks.sweep import Sweep
+
     configured = _begin("sweep")
     relay = Relay(configured)
     try:
@@ -86,6 +86,9 @@ def sweep() -> None:
 
 def _begin(component: str) -> Settings:
     """Logs to stdout, and checks the ledger. A database that is away now is waited for later."""
+    from webhooks.database import Unavailable
+    from webhooks.relay import Relay
+
     configured = settings.load()
     reporting.configure_logs()
     reporting.init_sentry(configured, component)
@@ -100,6 +103,9 @@ def _begin(component: str) -> Settings:
 
 
 def _work(configured: Settings) -> None:
+    from webhooks import delivery, jobs
+    from webhooks.relay import Relay
+
     relay, stopping = Relay(configured), threading.Event()
     drain = delivery.open_drain(relay, stopping)
     delivery.install(drain)
