@@ -9,15 +9,14 @@ import hashlib
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Iterator
 from datetime import date
 from typing import Literal
 
 import msgspec
-import phonenumbers
 
-from integrations import places
+from integrations import phones, places
 from integrations.event import Buyer
+from integrations.phones import ascii_digits
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,11 +114,8 @@ def phone(written: str, order_country: str, rules: Rules) -> str:
     number = _tidy(written)
     if _is_digest(lower := number.lower()):
         return lower
-    parsed = _parsed(number, order_country)
-    if parsed is None or _is_placeholder(parsed):
-        return ""
-    digits = f"{parsed.country_code}{phonenumbers.national_significant_number(parsed)}"  # E.164
-    return f"+{digits}" if rules.phone_plus else digits
+    digits = phones.e164(number, order_country)
+    return f"+{digits}" if rules.phone_plus and digits else digits
 
 
 def name(written: str, rules: Rules) -> str:
@@ -162,7 +158,7 @@ def region(written: str, order_country: str, rules: Rules) -> str:
 
 def postcode(written: str, order_country: str, rules: Rules) -> str:
     """A postal code. Leading zeros stay; five digits in the US unless it is wanted as written."""
-    tidy = _ascii_digits(_tidy(unicodedata.normalize("NFKC", written)))
+    tidy = ascii_digits(_tidy(unicodedata.normalize("NFKC", written)))
     compact = _NOT_ALPHANUMERIC.sub("", tidy.lower())
     if not compact.strip("0") or compact.isalpha():
         return ""
@@ -183,7 +179,7 @@ def birth_date(written: str) -> str:
     """YYYYMMDD of a date between 1900 and 2100; a date that could be read two ways is left out."""
     if not written:
         return ""
-    tidy = _ascii_digits(_tidy(written))
+    tidy = ascii_digits(_tidy(written))
     for pattern in _DATES:
         if match := pattern.match(tidy):
             return _calendar_day(int(match["y"]), int(match["m"]), int(match["d"]))
@@ -206,6 +202,9 @@ def external_id(written: str, rules: Rules) -> str:
 
 def public_ip(written: str) -> str:
     """An address of the public internet in its canonical form; IPv4 in IPv6's clothes is undressed."""
+    plain = _IPV4.fullmatch(written)
+    if plain and plain[1] in _PUBLIC_BEGINNINGS:
+        return written  # most addresses
     try:
         address = ipaddress.ip_address(written.strip())
     except ValueError:
@@ -259,6 +258,17 @@ _NOT_PUBLIC = {
 }
 """By version of the protocol: each network's address and mask, as numbers."""
 
+_OCTET = "25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]"
+_IPV4 = re.compile(rf"({_OCTET})(?:\.(?:{_OCTET})){{3}}")
+_PUBLIC_BEGINNINGS = frozenset(
+    str(octet)
+    for octet in range(256)
+    if not any(
+        ipaddress.ip_network(f"{octet}.0.0.0/8").overlaps(one) for one in _NETWORKS if one.version == 4
+    )
+)
+"""The first numbers of which no network that is not public has an address."""
+
 _NOT_ALPHANUMERIC = re.compile(r"[^A-Za-z0-9]+")
 _NOT_ALPHABETIC = re.compile(r"[^A-Za-z]+")
 
@@ -303,62 +313,9 @@ def _is_digest(text: str) -> bool:
     return len(text) == 64 and _DIGEST.fullmatch(text) is not None
 
 
-def _ascii_digits(text: str) -> str:
-    return text if text.isascii() else "".join(str(unicodedata.decimal(sign, sign)) for sign in text)
-
-
 def _calendar_day(year: int, month: int, day: int) -> str:
     try:
         born = date(year, month, day)
     except ValueError:
         return ""
     return f"{born:%Y%m%d}" if 1900 <= year < 2100 else ""
-
-
-def _parsed(number: str, order_country: str) -> phonenumbers.PhoneNumber | None:
-    """The number if its length is possible; of several readings the first that its country's plan has."""
-    region = places.country(order_country) or None
-    readings = [found for one in _readings(number, region) if (found := _possible(one, region))]
-    if len(readings) > 1:
-        return next(filter(phonenumbers.is_valid_number, readings), readings[0])
-    return readings[0] if readings else None
-
-
-def _readings(number: str, region: str | None) -> Iterator[str]:
-    """The number in the ways that it may be meant, the likeliest first.
-
-    00 is a plus even where one dials otherwise abroad. Where national numbers begin with 0, one that begins
-    with the country's own code lacks its plus. A 0 in brackets goes when the number is dialled from abroad.
-    """
-    if number.startswith("+"):
-        yield number
-        if "(0)" in number:
-            yield number.replace("(0)", "")
-        return
-    digits = _ascii_digits(number)
-    if digits.startswith("00"):
-        yield f"+{digits[2:]}"
-    elif region and _lacks_plus(digits, region):
-        yield f"+{digits}"
-    yield number
-
-
-def _lacks_plus(digits: str, region: str) -> bool:
-    code = phonenumbers.country_code_for_region(region)
-    return digits.startswith(str(code)) and phonenumbers.ndd_prefix_for_region(region, True) == "0"
-
-
-def _possible(number: str, region: str | None) -> phonenumbers.PhoneNumber | None:
-    try:
-        parsed = phonenumbers.parse(number, region)
-    except phonenumbers.NumberParseException:
-        return None
-    reason = phonenumbers.is_possible_number_with_reason(parsed)
-    return parsed if reason == phonenumbers.ValidationResult.IS_POSSIBLE else None
-
-
-def _is_placeholder(parsed: phonenumbers.PhoneNumber) -> bool:
-    """0000000000, 1111111111, 123456789: typed to get past a form."""
-    digits = phonenumbers.national_significant_number(parsed)
-    is_row = digits in "1234567890" and not phonenumbers.is_valid_number(parsed)  # 01 23 45 67 89 is Paris
-    return is_row or len(set(digits)) == 1

@@ -223,6 +223,19 @@ def test_only_public_addresses_are_told(written: str, expected: str) -> None:
     assert identity.public_ip(written) == expected
 
 
+@given(st.lists(st.integers(0, 260).map(str) | st.text("0123456789", max_size=3), min_size=3, max_size=5))
+def test_a_plain_address_is_judged_as_any_other(numbers: list[str]) -> None:
+    """What has a space before it goes the long way."""
+    address = ".".join(numbers)
+    assert identity.public_ip(address) == identity.public_ip(f" {address}")
+
+
+@pytest.mark.parametrize("octet", range(256))
+def test_every_first_number_of_a_plain_address_is_judged_as_any_other(octet: int) -> None:
+    for rest in ("0.0.0", "16.0.1", "64.0.1", "168.1.2", "254.9.9", "255.255.255"):
+        assert identity.public_ip(f"{octet}.{rest}") == identity.public_ip(f" {octet}.{rest}")
+
+
 def test_a_person_is_not_shown() -> None:
     assert "jane" not in repr(identity.person(Buyer(email="jane@example.com"), META))
 
