@@ -13,10 +13,12 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 
 from integrations.event import Consent, Event
 from integrations.store import Verdict
+from webhooks.clock import SECOND
 from webhooks.database import Database
+from webhooks.prepared import Prepared
 from webhooks.schema import INCOMPLETE, UNDONE, deliveries, events, hooks, wishes
 from webhooks.together import Together
-from webhooks.tombstones import ERASED, NO_TRACES, Traces, covers
+from webhooks.tombstones import ERASED, NO_TRACES, Tombstones, Traces
 from webhooks.twins import AWAITS, NOTHING_EXPECTED, Expected, expect
 
 
@@ -99,6 +101,17 @@ class _Told(msgspec.Struct, frozen=True):
         return self.arrival.shop, self.new.event.key if self.new else "", self.arrival.digest
 
 
+class _Sale(msgspec.Struct, frozen=True):
+    """An event as it is written down: when it was heard of, and by which way."""
+
+    received_at: int
+    new: NewEvent
+    source: str
+
+
+_NO_EVENT = (None, False)
+
+
 def answers(consent: Consent) -> dict[str, Any]:
     """The columns that hold what a buyer allowed."""
     return {
@@ -116,9 +129,14 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self.database = database
         # Made once: making a statement costs more than executing it.
-        self._new_event = database.insert(events).on_conflict_do_nothing().returning(events.c.id)
-        self._new_delivery = database.insert(deliveries).on_conflict_do_nothing()
+        self._new_event = Prepared(
+            database, database.insert(events).on_conflict_do_nothing().returning(events.c.id), _EVENT
+        )
+        self._new_delivery = Prepared(
+            database, database.insert(deliveries).on_conflict_do_nothing().inline(), _DELIVERY
+        )
         self._new_hook = {is_new: self._hook_statement(is_new=is_new) for is_new in (False, True)}
+        self._tombstones = Tombstones(database)
         self._together = Together(database, self._record, _Told.order)
 
     # --- intake ------------------------------------------------------------------------------------------
@@ -138,20 +156,27 @@ class Ledger:
         told = _Told(arrival, new, refunds, source, traces, wish)
         if refunds:  # they are locked last, so such a hook does not fit into the order of the others
             with self.database.write() as db:
-                return self._record(db, told)
+                return self._record(db, [told])[0]
         return self._together(told)
 
-    def _record(self, db: Connection, told: "_Told") -> Recorded:
-        if covers(db, told.traces):
-            hook, _ = self._record_hook(db, _erased(told), None, is_new=False)
-            return Recorded(hook, None, False, is_erased=True)
-        arrival, new = told.arrival, told.new
-        known, is_new = None, False
-        if new is not None:
-            known, is_new = self._record_event(db, arrival.received_at, new, told.source)
-        hook, heard_at = self._record_hook(db, arrival, known, is_new=is_new, wish=told.wish)
-        count = self._record_refunds(db, arrival.received_at, told.refunds, told.source)
-        return Recorded(hook, known, is_new, count, heard_at=heard_at)
+    def _record(self, db: Connection, several: Sequence["_Told"]) -> list[Recorded]:
+        are_erased = self._tombstones.cover(db, [told.traces for told in several])
+        kept = [
+            _erased(told) if is_erased else told for told, is_erased in zip(several, are_erased, strict=True)
+        ]
+        events_told = [_Sale(told.arrival.received_at, told.new, told.source) for told in kept if told.new]
+        known = iter(self._record_events(db, events_told))
+        found = [next(known) if told.new else _NO_EVENT for told in kept]
+        hooks = self._record_hooks(db, kept, found)
+        counts = [
+            self._record_refunds(db, told.arrival.received_at, told.refunds, told.source) for told in kept
+        ]
+        return [
+            Recorded(hook, event, is_new, count, is_erased, heard_at)
+            for (event, is_new), (hook, heard_at), count, is_erased in zip(
+                found, hooks, counts, are_erased, strict=True
+            )
+        ]
 
     def record_of_hook(
         self,
@@ -163,10 +188,10 @@ class Ledger:
     ) -> Recorded:
         """Writes what a hook tells that stands in the ledger already, and the hook's new verdict."""
         with self.database.write() as db:
-            if covers(db, traces):
+            if self._is_erased(db, traces):
                 self._empty_hook(db, hook, traces)
                 return Recorded(hook, None, False, is_erased=True)
-            known, is_new = self._record_event(db, received_at, new, "webhook")
+            [(known, is_new)] = self._record_events(db, [_Sale(received_at, new, "webhook")])
             count = self._record_refunds(db, received_at, refunds, "webhook")
             verdict, order_id = "event" if is_new else "duplicate", new.event.order_id
             db.execute(
@@ -180,10 +205,13 @@ class Ledger:
     def empty_hook(self, hook: int, traces: Traces) -> bool:
         """Empties a hook that stands in the ledger and tells of what was erased; False if it does not."""
         with self.database.write() as db:
-            if not covers(db, traces):
+            if not self._is_erased(db, traces):
                 return False
             self._empty_hook(db, hook, traces)
         return True
+
+    def _is_erased(self, db: Connection, traces: Traces) -> bool:
+        return self._tombstones.cover(db, [traces])[0]
 
     def _empty_hook(self, db: Connection, hook: int, traces: Traces) -> None:
         values = {"verdict": "not_an_event", "reason": ERASED, "due_at": None}
@@ -208,78 +236,49 @@ class Ledger:
         # Always in the same order: two hooks that tell of the same refunds at once must not wait for each
         # other in a circle.
         ordered = sorted(refunds, key=lambda refund: refund.event.key)
-        return sum(self._record_event(db, received_at, refund, source)[1] for refund in ordered)
+        recorded = self._record_events(db, [_Sale(received_at, refund, source) for refund in ordered])
+        return sum(is_new for _, is_new in recorded)
 
-    def _record_event(self, db: Connection, received_at: int, new: NewEvent, source: str) -> tuple[int, bool]:
-        event = new.event
-        row = {
-            "store": event.store,
-            "shop": event.shop,
-            "event_name": event.event_name,
-            "key": event.key,
-            "order_id": event.order_id,
-            "order_name": event.order_name,
-            "event_time": event.event_time * 1_000,
-            "value": f"{event.value:f}",
-            "currency": event.currency,
-            "origin": event.origin,
-            "source": source,
-            "received_at": received_at,
-            **answers(event.consent),
-            "region": new.region,
-            "sealed": new.sealed,
-        }
-        number: int | None = db.execute(self._new_event, row).scalar()
-        if number is not None:
-            self._record_deliveries(db, number, received_at, new.shares, new.expected.wait)
-            expect(db, number, new.expected)
-            return number, True
+    def _record_events(self, db: Connection, sales: Sequence["_Sale"]) -> list[tuple[int, bool]]:
+        """Of each its number, and whether it is new; with the deliveries of those that are."""
+        rows = [_event_row(sale) for sale in sales]
+        made = self._new_event.each(db, rows)
+        new = [(row[0], sale) for row, sale in zip(made, sales, strict=True) if row is not None]
+        self._new_delivery.many(db, [row for number, sale in new for row in _delivery_rows(number, sale)])
+        for number, sale in new:
+            expect(db, number, sale.new.expected)
+        return [
+            (self._known(db, sale.new.event), False) if row is None else (row[0], True)
+            for row, sale in zip(made, sales, strict=True)
+        ]
+
+    def _known(self, db: Connection, event: Event) -> int:
         same = and_(
             events.c.shop == event.shop,
             events.c.event_name == event.event_name,
             events.c.key == event.key,
         )
-        return db.execute(select(events.c.id).where(same)).scalar_one(), False
+        number: int = db.execute(select(events.c.id).where(same)).scalar_one()
+        return number
 
-    def _record_deliveries(
-        self, db: Connection, event: int, now: int, shares: Sequence[NewDelivery], wait: int = 0
-    ) -> None:
-        rows = [
-            {
-                **msgspec.structs.asdict(share),
-                "event": event,
-                "state": "due",
-                "created_at": now,
-                "due_at": now + wait,
-                "reason": AWAITS if wait else "",
-            }
-            for share in shares
-        ]
-        if rows:
-            db.execute(self._new_delivery, rows)
+    def _record_hooks(
+        self, db: Connection, several: Sequence["_Told"], found: Sequence[tuple[int | None, bool]]
+    ) -> list[tuple[int, int]]:
+        """Of each its number, and when the same bytes came first. Of hooks with the same bytes the one whose
+        event is new goes first; the rest are locked in the order of their digests."""
+        rows = [_hook_row(told.arrival, *event) for told, event in zip(several, found, strict=True)]
+        places = sorted(range(len(rows)), key=lambda place: rows[place]["digest"])
+        written: dict[int, tuple[int, int]] = {}
+        for is_new in (True, False):
+            some = [place for place in places if found[place][1] is is_new]
+            answers = self._new_hook[is_new].each(db, [rows[place] for place in some])
+            for place, (hook, repeats, heard_at) in zip(some, filter(None, answers), strict=True):
+                written[place] = hook, heard_at
+                if repeats == 0:
+                    _record_wish(db, several[place], hook)
+        return [written[place] for place in range(len(rows))]
 
-    def _record_hook(
-        self,
-        db: Connection,
-        arrival: Arrival,
-        event: int | None,
-        *,
-        is_new: bool,
-        wish: NewWish | None = None,
-    ) -> tuple[int, int]:
-        """The hook's number, and when the same bytes came first."""
-        row = msgspec.structs.asdict(arrival) | {
-            "event": event,
-            "verdict": "duplicate" if arrival.verdict == "event" and not is_new else arrival.verdict,
-            "last_received_at": arrival.received_at,
-        }
-        hook, repeats, heard_at = db.execute(self._new_hook[is_new], row).one()
-        if wish is not None and repeats == 0:
-            at, origin = arrival.received_at, arrival.topic
-            insert_wish(db, wish, store=arrival.store, origin=origin, at=at, hook=hook)
-        return int(hook), int(heard_at)
-
-    def _hook_statement(self, *, is_new: bool) -> Any:
+    def _hook_statement(self, *, is_new: bool) -> Prepared:
         insert = self.database.insert(hooks)
         again: dict[str, Any] = {
             "repeats": hooks.c.repeats + 1,
@@ -288,7 +287,8 @@ class Ledger:
         if is_new:  # the same bytes were of no use before (a mapping that has been mended since)
             again |= {name: insert.excluded[name] for name in ("verdict", "reason", "order_id", "event")}
         statement = insert.on_conflict_do_update(index_elements=["digest"], set_=again)
-        return statement.returning(hooks.c.id, hooks.c.repeats, hooks.c.received_at)
+        returned = statement.returning(hooks.c.id, hooks.c.repeats, hooks.c.received_at)
+        return Prepared(self.database, returned, _HOOK)
 
     # --- hooks that name an order which must be fetched --------------------------------------------------
 
@@ -351,18 +351,72 @@ def insert_wish(
     return number
 
 
-def _erased(told: _Told) -> Arrival:
-    """What may be written down of a copy of what was erased: that it came, and of which order."""
-    return msgspec.structs.replace(
-        told.arrival,
-        verdict="not_an_event",
-        reason=ERASED,
-        sealed=None,
-        marks=None,
-        due_at=None,
-        digest=told.traces.digest,
-    )
+def _record_wish(db: Connection, told: _Told, hook: int) -> None:
+    if told.wish is not None:
+        at, origin = told.arrival.received_at, told.arrival.topic
+        insert_wish(db, told.wish, store=told.arrival.store, origin=origin, at=at, hook=hook)
 
+
+def _erased(told: _Told) -> _Told:
+    """What may be written down of a copy of what was erased: that it came, and of which order."""
+    digest = told.traces.digest
+    nothing = {"verdict": "not_an_event", "reason": ERASED, "sealed": None, "marks": None, "due_at": None}
+    arrival = msgspec.structs.replace(told.arrival, **nothing, digest=digest)
+    return msgspec.structs.replace(told, arrival=arrival, new=None, refunds=(), wish=None)
+
+
+# --- rows --------------------------------------------------------------------------------------------------
+
+
+def _event_row(sale: _Sale) -> dict[str, Any]:
+    event = sale.new.event
+    return {
+        "store": event.store,
+        "shop": event.shop,
+        "event_name": event.event_name,
+        "key": event.key,
+        "order_id": event.order_id,
+        "order_name": event.order_name,
+        "event_time": event.event_time * SECOND,
+        "value": f"{event.value:f}",
+        "currency": event.currency,
+        "origin": event.origin,
+        "source": sale.source,
+        "received_at": sale.received_at,
+        **answers(event.consent),
+        "region": sale.new.region,
+        "sealed": sale.new.sealed,
+    }
+
+
+def _delivery_rows(event: int, sale: _Sale) -> list[dict[str, Any]]:
+    wait = sale.new.expected.wait
+    about = {
+        "event": event,
+        "state": "due",
+        "created_at": sale.received_at,
+        "due_at": sale.received_at + wait,
+        "reason": AWAITS if wait else "",
+    }
+    return [{**about, **msgspec.structs.asdict(share)} for share in sale.new.shares]
+
+
+def _hook_row(arrival: Arrival, event: int | None, is_new: bool) -> dict[str, Any]:
+    row = msgspec.structs.asdict(arrival)
+    row |= {"event": event, "last_received_at": arrival.received_at}
+    if arrival.verdict == "event" and not is_new:
+        row["verdict"] = "duplicate"
+    return row
+
+
+_EVENT = frozenset(
+    {"store", "shop", "event_name", "key", "order_id", "order_name", "event_time", "value", "currency"}
+    | {"origin", "source", "received_at", "ad_storage", "ad_user_data", "ad_personalization"}
+    | {"consent_source", "consent_at", "region", "sealed"}
+)
+_DELIVERY = frozenset({*NewDelivery.__struct_fields__, "event", "state", "created_at", "due_at", "reason"})
+_HOOK = frozenset({*Arrival.__struct_fields__, "event", "last_received_at"})
+"""What the rows above name."""
 
 WAITING = and_(deliveries.c.state.in_(("due", "held")), UNDONE)
 """Deliveries that will be sent yet, unless something comes between."""

@@ -6,7 +6,7 @@ small order costs, and on a slow disk nearly all.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
@@ -39,12 +39,15 @@ class _Waiting(Generic[Wish, Answer]):
 class Together(Generic[Wish, Answer]):
     """Call it with a wish from any thread: returns its answer after the commit, or raises what went wrong.
 
-    ``write`` does one wish within a transaction. ``order`` sorts the wishes of one: where two processes wish
-    the same, both must lock in the same order, or they wait for each other in a circle.
+    ``write`` does several within one transaction, and answers each. ``order`` sorts them: where two processes
+    wish the same, both must lock in the same order, or they wait for each other in a circle.
     """
 
     def __init__(
-        self, database: Database, write: Callable[[Connection, Wish], Answer], order: Callable[[Wish], Any]
+        self,
+        database: Database,
+        write: Callable[[Connection, Sequence[Wish]], Sequence[Answer]],
+        order: Callable[[Wish], Any],
     ) -> None:
         self._database, self._write, self._order = database, write, order
         self._lock = threading.Lock()
@@ -71,8 +74,9 @@ class Together(Generic[Wish, Answer]):
         try:
             with self._database.write() as db:
                 batch = self._take()  # now that it may write: others have come meanwhile
-                for one in batch:
-                    one.answer = self._write(db, one.wish)
+                answers = self._write(db, [one.wish for one in batch])
+                for one, answer in zip(batch, answers, strict=True):
+                    one.answer = answer
         except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             batch = batch or self._take()
             self._fail(batch, error)
@@ -96,7 +100,7 @@ class Together(Generic[Wish, Answer]):
     def _try_alone(self, one: _Waiting[Wish, Answer]) -> None:
         try:
             with self._database.write() as db:
-                one.answer = self._write(db, one.wish)
+                (one.answer,) = self._write(db, [one.wish])
             one.error = None
         except Exception as error:  # noqa: BLE001 - its own thread raises it
             one.error = error

@@ -5,12 +5,14 @@ of the request: whoever orders again afterwards is welcome. Both are marks (`mar
 name off them, and they outlive what they are about.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, case, select
+from sqlalchemy import Connection, Select, Text, bindparam, case, select
 
 from webhooks.database import Database
+from webhooks.prepared import Prepared
 from webhooks.schema import tombstones
 
 ERASED = "erased"
@@ -34,21 +36,40 @@ class Traces(msgspec.Struct, frozen=True, kw_only=True):
 NO_TRACES = Traces(marks="", orders=(), people=(), ordered_at=0, digest=b"")
 
 
-def covers(db: Connection, traces: Traces) -> bool:
-    """Whether it tells of something that was erased."""
-    sought = (*traces.orders, *traces.people)
-    for first in range(0, len(sought), len(_NO_MARKS)):
-        some = dict(zip(_NO_MARKS, sought[first : first + len(_NO_MARKS)], strict=False))
-        rows = db.execute(_COVERING, _NO_MARKS | some)
-        if any(until is None or traces.ordered_at <= until for (until,) in rows):
-            return True
-    return False
+class Tombstones:
+    """Asks for many hooks at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._covering = {size: Prepared(database, _covering(size), _names(size)) for size in _SIZES}
+
+    def cover(self, db: Connection, several: Sequence[Traces]) -> list[bool]:
+        """Of each, whether it tells of something that was erased."""
+        sought = sorted({mark for traces in several for mark in (*traces.orders, *traces.people)})
+        until: dict[str, int | None] = {}
+        while sought:
+            size = next((size for size in _SIZES if len(sought) <= size), _SIZES[-1])
+            some, sought = sought[:size], sought[size:]
+            padded = some + [""] * (size - len(some))
+            until.update(self._covering[size].rows(db, dict(zip(_names(size), padded, strict=True))))
+        return [_is_covered(traces, until) for traces in several]
 
 
-_NO_MARKS = {f"mark_{number}": "" for number in range(8)}
-"""As many as an order mostly has. Every hook asks: a list of any length would take twice the time."""
+def _is_covered(traces: Traces, until: Mapping[str, int | None]) -> bool:
+    laid = [until[mark] for mark in (*traces.orders, *traces.people) if mark in until] if until else ()
+    return any(last is None or traces.ordered_at <= last for last in laid)
 
-_COVERING = select(tombstones.c.until).where(tombstones.c.mark.in_([bindparam(name) for name in _NO_MARKS]))
+
+_SIZES = (8, 64)
+"""As many marks as an order mostly has, and those of several. A list of any length would be compiled anew."""
+
+
+def _names(size: int) -> list[str]:
+    return [f"mark_{number}" for number in range(size)]
+
+
+def _covering(size: int) -> Select[Any]:
+    sought = [bindparam(name, type_=Text) for name in _names(size)]
+    return select(tombstones.c.mark, tombstones.c.until).where(tombstones.c.mark.in_(sought))
 
 
 def lay(

@@ -75,12 +75,15 @@ class Twins:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._new = database.insert(twins).on_conflict_do_nothing().returning(twins.c.id)
-        self._together: Together[NewTwin, bool] = Together(database, self._record, lambda new: new.digest)
+        self._together: Together[NewTwin, bool] = Together(database, self._record_all, lambda new: new.digest)
         self._until_pruned = PRUNE_EVERY
 
     def record(self, new: NewTwin) -> bool:
         """Writes it down; False if it adds nothing: it was told before, or its order has enough of them."""
         return self._together(new)
+
+    def _record_all(self, db: Connection, several: Sequence[NewTwin]) -> list[bool]:
+        return [self._record(db, new) for new in several]
 
     def _record(self, db: Connection, new: NewTwin) -> bool:
         most = OF_AN_ORDER + (DENIALS if new.denies else 0)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,12 +28,12 @@ class Counted(Database):
         self.is_away = False
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, lasting: bool = True) -> Iterator[Connection]:
         self.door.wait()
         if self.is_away:
             raise OperationalError("BEGIN", {}, Exception("away"))
         self.transactions += 1
-        with super().write() as db:
+        with super().write(lasting=lasting) as db:
             yield db
 
     def written(self) -> list[int]:
@@ -51,9 +51,10 @@ def database(tmp_path: Path) -> Iterator[Counted]:
     made.close()
 
 
-def write(db: Connection, number: int) -> str:
-    db.execute(text("INSERT INTO wishes VALUES (:number)"), {"number": number})
-    return f"wrote {number}"
+def write(db: Connection, numbers: Sequence[int]) -> list[str]:
+    for number in numbers:
+        db.execute(text("INSERT INTO wishes VALUES (:number)"), {"number": number})
+    return [f"wrote {number}" for number in numbers]
 
 
 def all_at_once(
@@ -84,11 +85,11 @@ def test_who_waits_is_written_with_the_others(database: Counted) -> None:
 
 
 def test_the_order_is_kept(database: Counted) -> None:
-    written = []
+    written: list[int] = []
 
-    def note(db: Connection, number: int) -> str:
-        written.append(number)
-        return write(db, number)
+    def note(db: Connection, numbers: Sequence[int]) -> list[str]:
+        written.extend(numbers)
+        return write(db, numbers)
 
     all_at_once(database, Together(database, note, order=lambda number: -number), [3, 1, 2])
     assert written == [3, 2, 1]
@@ -132,10 +133,10 @@ def test_a_database_that_is_away_is_told_to_everybody_at_once(database: Counted)
 
 
 def test_whatever_ends_a_leader_the_others_go_on(database: Counted) -> None:
-    def end_one(db: Connection, number: int) -> str:
-        if number == 1:
+    def end_one(db: Connection, numbers: Sequence[int]) -> list[str]:
+        if 1 in numbers:
             raise SystemExit
-        return write(db, number)
+        return write(db, numbers)
 
     together = Together(database, end_one, order=int)
     told = all_at_once(database, together, [1, 2, 3])
