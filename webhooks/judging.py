@@ -18,6 +18,9 @@ from webhooks.tokens import Answer
 from webhooks.tombstones import ERASED
 from webhooks.vault import Sealed
 
+SEALED_SECONDS = 60
+"""When to look again whether there is a key that opens an order."""
+
 
 def before(relay: Relay, account: Account, one: Claimed, now: int) -> tuple[Claimed, Delivery | Outcome]:
     """What may be sent, or why it must not, and the delivery with the basis of it. ``now`` is in
@@ -32,7 +35,7 @@ def before(relay: Relay, account: Account, one: Claimed, now: int) -> tuple[Clai
         judged = msgspec.structs.replace(one, basis=decision.basis, restricted=decision.restricted)
         return judged, no or Delivery(event, one.event_id, decision.restricted)
     except Sealed as error:
-        return one, Outcome("broken", "sealed", str(error), spent=False)
+        return one, _sealed(account, one, error)
     except Exception as error:  # noqa: BLE001 - our bug must not stop the others in the batch
         return one, broken("judging an event failed", account, one, error)
 
@@ -44,6 +47,13 @@ def decide(relay: Relay, account: Account, event: Event, now: int) -> tuple[Deci
     decision = consenting.decide(event, adapter.restricts, policy)
     no = decision.outcome or filters.withheld(event, account) or adapter.unfit(event, account, now // 1_000)
     return decision, no
+
+
+def _sealed(account: Account, one: Claimed, error: Sealed) -> Outcome:
+    """Waits for the key: a deploy may have brought it to other processes first, or somebody lost it."""
+    what = "An order cannot be opened and waits: its key is missing in RELAY_SECRET_KEYS"
+    reporting.alert("key_missing", what, error=error, account=account.slug, delivery=one.id)
+    return Outcome("retry", "sealed", str(error), spent=False, retry_after=SEALED_SECONDS)
 
 
 def _gone(one: Claimed) -> Outcome:

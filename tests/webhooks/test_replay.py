@@ -428,6 +428,30 @@ def test_rotation_seals_everything_under_the_newest_key(
     assert (lost.renewed, lost.unreadable) == (0, 6)
 
 
+def test_an_order_under_a_key_that_is_not_known_yet_waits_for_it(
+    relay: Relay, drain: Drain, pixel: Pixel, orders: Orders
+) -> None:
+    """A deploy brings the new key to the web process first: the worker before it must not give up."""
+    from cryptography.fernet import Fernet
+
+    from webhooks.vault import Vault
+
+    orders(2)
+    of_the_web = (relay.settings.data_dir / "secret.key").read_text()
+    of_the_worker = Fernet.generate_key().decode()
+    relay.vault = Vault([of_the_worker])
+    drain.run(5)
+    assert pixel.calls == []
+    waiting = rows(relay).values()
+    told = {(row["state"], row["reason"], row["attempts"]) for row in waiting}
+    assert told == {("due", "sealed", 0)}
+    assert all(now_ms() + 45_000 < row["due_at"] < now_ms() + 150_000 for row in waiting)
+    relay.vault = Vault([of_the_web, of_the_worker])
+    change(relay, due_at=0)
+    drain.run(5)
+    assert {row["state"] for row in rows(relay).values()} == {"delivered"}
+
+
 def test_a_rotation_that_was_cut_off_goes_on(
     relay: Relay, orders: Orders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
