@@ -124,15 +124,39 @@ class Installation:
 
     def wait_until_ready(self, seconds: float = _READY_SECONDS) -> None:
         """Until a hook would be taken and both workers listen; raises `NotReady`."""
-        _until(self._is_ready, seconds, self._last_words)
+        self.wait_for_hooks(seconds)
         with Redis.from_url(self.redis_url) as redis:
             _until(lambda: redis.scard("rq:workers") == len(WORKERS), seconds, self._last_words)
+
+    def wait_for_hooks(self, seconds: float = _READY_SECONDS) -> None:
+        """Until a hook would be taken; raises `NotReady`."""
+        _until(self._is_ready, seconds, self._last_words)
 
     def reconfigure(self, names: Iterable[str] = OURS, **settings: str) -> None:
         """What these processes are told when they start the next time; those that run go on as they are."""
         self.settings |= settings
         for name in names:
-            self.fleet.tell(name, self.environ)
+            self.fleet.change(name, self.environ)
+
+    def replace(self, name: str, *arguments: str) -> None:
+        """Another program of Python's in the place of that process; it ends as in a deploy."""
+        self.fleet.stop([name])
+        self.fleet.change(name, self.environ, (sys.executable, *arguments))
+        self.fleet.start_again([name])
+
+    def move(self, database_url: str) -> None:
+        """To another ledger, of the same kind, from the next start of our processes on."""
+        self.database.close()
+        self.database_url = database_url
+        self.database = Database(database_url, patience=HASTY, connections=1)
+        if self.database.is_sqlite:
+            self.ledger_file = Path(self.database.url.database or "")
+        self.reconfigure()
+
+    def postgresql_program(self, name: str) -> Path:
+        """`pg_dump` and the like, beside the server that runs."""
+        assert self._cluster is not None
+        return Path(self._cluster.command[0]).with_name(name)
 
     def restart(self, **settings: str) -> dict[str, float]:
         """All of our processes end and start anew with other settings, as an owner does it. Returns how many

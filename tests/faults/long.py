@@ -24,8 +24,16 @@ from tests.faults.scenes_deploy import SCENES as OF_DEPLOYS
 from tests.faults.scenes_destination import SCENES as OF_DESTINATIONS
 from tests.faults.scenes_redis import SCENES as OF_REDIS
 from tests.faults.scenes_strangers import SCENES as OF_STRANGERS
+from tests.faults.scenes_upkeep import SCENES as OF_UPKEEP
 
-SCENES: dict[str, Scene] = {**OF_DATABASES, **OF_REDIS, **OF_DEPLOYS, **OF_STRANGERS, **OF_DESTINATIONS}
+SCENES: dict[str, Scene] = {
+    **OF_DATABASES,
+    **OF_REDIS,
+    **OF_DEPLOYS,
+    **OF_STRANGERS,
+    **OF_DESTINATIONS,
+    **OF_UPKEEP,
+}
 RESULTS = ROOT / "build" / "faults.jsonl"
 
 

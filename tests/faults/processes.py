@@ -20,6 +20,8 @@ RESTART_SECONDS = 0.5
 STOP_SECONDS = 25.0
 """A process that was told to stop has gone by then; most hosts send SIGKILL after thirty seconds."""
 
+_POLITE = signal.SIGTERM
+
 _LOOK_SECONDS = 0.02
 
 # A process of its own, so that even a SIGKILL of the tests leaves nothing: its standard input ends with us.
@@ -119,11 +121,12 @@ class Fleet:
             for name in names:
                 self._processes[name].is_wanted = True
 
-    def tell(self, name: str, environ: Mapping[str, str]) -> None:
-        """Its environment from the next start on."""
+    def change(self, name: str, environ: Mapping[str, str], command: tuple[str, ...] = ()) -> None:
+        """Its environment, and perhaps another command, from the next start on."""
         with self._lock:
             process = self._processes[name]
-            process.program = msgspec.structs.replace(process.program, environ=environ)
+            command = command or process.program.command
+            process.program = msgspec.structs.replace(process.program, environ=environ, command=command)
 
     def pid(self, name: str) -> int | None:
         """The process, if it runs at this moment."""
@@ -168,8 +171,14 @@ class Fleet:
             pid = self.pid(name)
             return pid is not None and _signal([pid], number)
 
-    def stop(self, names: Iterable[str], within: float = STOP_SECONDS) -> dict[str, float]:
-        """SIGTERM to all of them and to their children at once, as hosts do it; they are not started again.
+    def stop(
+        self,
+        names: Iterable[str],
+        within: float = STOP_SECONDS,
+        number: int = _POLITE,
+    ) -> dict[str, float]:
+        """SIGTERM (or another ``number``) to all of them and to their children at once, as hosts do it; they
+        are not started again.
 
         Returns how many seconds each took. What is still there afterwards is killed and took infinitely long.
         """
@@ -180,7 +189,7 @@ class Fleet:
                 self._processes[name].is_wanted = False
             pids = {name: pid for name in told if (pid := self.pid(name)) is not None}
             self._ours |= set(pids.values())
-            _signal([one for pid in pids.values() for one in tree(pid)], signal.SIGTERM)
+            _signal([one for pid in pids.values() for one in tree(pid)], number)
         took: dict[str, float] = {}
         while len(took) < len(pids) and time.monotonic() - began < within:
             took |= {
@@ -253,7 +262,7 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def _signal(pids: Iterable[int], number: signal.Signals) -> bool:
+def _signal(pids: Iterable[int], number: int) -> bool:
     """Whether all of them were still there."""
     alive = True
     for pid in pids:
