@@ -1,7 +1,7 @@
 """When a request has arrived whole. Bytes in, a verdict out; the sockets are in `webhooks/buffering.py`.
 
-gunicorn's own parser reads the head, so that nothing here can understand a request otherwise than the
-parser that has the last word; only where a chunked body ends is found out here, byte by byte as it comes.
+gunicorn's own parser reads the head, once, and the application gets the request as it was understood here;
+only where a chunked body ends is found out here, byte by byte as it comes.
 """
 
 import re
@@ -32,10 +32,16 @@ class Refused(Exception):
 
 
 class Taken(NamedTuple):
-    """The bytes of one request. If it is not whole, it is one that must be refused, and a thread says why."""
+    """One request as gunicorn read it, its body at hand. If it is not whole, it is one that must be refused:
+    then its bytes, and a thread says why."""
 
-    request: bytes
-    is_whole: bool
+    request: Any = None
+    unfit: bytes = b""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all that was announced."""
+        return self.request is not None
 
 
 class _Unfit(Exception):
@@ -57,7 +63,9 @@ class Arriving:
         self.data = bytearray()
         self.awaits_continue = False
         self._cfg, self._client, self._max_body = cfg, client, max_body
+        self._request: Any = None
         self._body: _Body | None = None
+        self._start = 0
         self._searched = 0
 
     def feed(self, piece: bytes) -> Taken | None:
@@ -68,15 +76,19 @@ class Arriving:
                 self._body = self._read_head()
             end = None if self._body is None else self._body.end(self.data)
         except _Unfit:
-            return self._take(len(self.data), is_whole=False)
-        return None if end is None else self._take(end, is_whole=True)
+            return Taken(unfit=self._cut(0, len(self.data)))
+        if end is None:
+            return None
+        request = self._request
+        request.unreader.unread(self._cut(self._start, end))
+        return Taken(request)
 
-    def _take(self, end: int, *, is_whole: bool) -> Taken:
-        """Cuts the request off; what follows is the beginning of the next."""
-        taken = Taken(bytes(self.data[:end]), is_whole)
+    def _cut(self, start: int, end: int) -> bytes:
+        """Takes a request off; what follows is the beginning of the next."""
+        cut = bytes(self.data[start:end])
         del self.data[:end]
-        self.awaits_continue, self._body, self._searched = False, None, 0
-        return taken
+        self.awaits_continue, self._request, self._body, self._searched = False, None, None, 0
+        return cut
 
     def _read_head(self) -> _Body | None:
         """How the body will end, as soon as the head is there."""
@@ -95,6 +107,7 @@ class Arriving:
             request = Request(self._cfg, IterUnreader([bytes(self.data[:start])]), self._client)
         except Exception as error:  # the thread's parser raises the same again, and answers
             raise _Unfit from error
+        self._request, self._start = request, start
         self.awaits_continue = request._expected_100_continue  # noqa: SLF001 - gunicorn tells it nowhere else
         if isinstance(request.body.reader, ChunkedReader):
             return _Chunked(start, self._max_body)

@@ -3,11 +3,13 @@
 gunicorn's threaded worker gives each new connection to a thread, which then waits for headers and body as
 long as the client pleases; as many stalled clients as there are threads stop the relay. Here the main
 loop, which waits for all sockets at once, collects what arrives and never waits for a single one. A
-thread gets the connection when the request is complete; the bytes are put back where gunicorn's parser
-reads them. TLS is not ended here, so what is on the socket is HTTP.
+thread gets the request when it is complete, and never reads from the socket. TLS is not ended here, so what
+is on the socket is HTTP.
 """
 
 import errno
+import os
+import queue
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,7 +19,12 @@ from selectors import EVENT_READ
 from socket import SHUT_WR, socket
 from typing import Any
 
-from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
+from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import (  # type: ignore[import-untyped]
+    PollableMethodQueue,
+    TConn,
+    ThreadWorker,
+)
 
 from webhooks import reporting
 from webhooks.arrival import Arriving, Refused, Taken
@@ -38,6 +45,7 @@ THREAD_SECONDS = 5.0
 """How long a thread waits for a client that does not take its answer."""
 
 LOOK_SECONDS = 0.25
+TELL_SECONDS = 0.5
 
 PIECE = 65_536
 MEMORY = 64 * 1024 * 1024
@@ -58,9 +66,46 @@ class Connection(TConn):  # type: ignore[misc]
     def __init__(self, worker: "BufferingWorker", sock: socket, client: Any, listener: socket) -> None:
         super().__init__(worker.cfg, sock, client, listener.getsockname())
         self.arriving = Arriving(worker.cfg, client, worker.max_body)
-        self.taken = Taken(b"", is_whole=True)
+        self.taken = Taken()
         self.taken_at = 0.0
         self.deadline = 0.0
+
+
+class _Parser(RequestParser):  # type: ignore[misc]
+    """Gives the one request that was taken; of one that is unfit it finds out why."""
+
+    def __init__(self, cfg: Any, taken: Taken, client: Any) -> None:
+        super().__init__(cfg, [taken.unfit], client)
+        self._taken = taken
+
+    def __next__(self) -> Any:
+        if not self._taken.is_whole:
+            return super().__next__()
+        self.mesg, self.unreader = self._taken.request, self._taken.request.unreader
+        return self.mesg
+
+
+class _Bell(PollableMethodQueue):  # type: ignore[misc]
+    """What threads want done by the main loop. Rings once until it is heard, not once for each wish."""
+
+    _has_rung = False
+
+    def defer(self, callback: Callable[..., object], *args: object) -> None:
+        """Has the main loop call it, soon."""
+        self._queue.put(partial(callback, *args))
+        if not self._has_rung:
+            self._has_rung = True
+            with suppress(BlockingIOError):  # so full that it is heard anyway
+                os.write(self._write_fd, b"1")
+
+    def run_callbacks(self, _pipe: object, max_callbacks: int = 50) -> None:  # noqa: ARG002 - gunicorn's own
+        """Does all of it. Who comes from now on rings again."""
+        with suppress(BlockingIOError):
+            os.read(self._read_fd, PIECE)
+        self._has_rung = False
+        with suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()()
 
 
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]
@@ -77,7 +122,15 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.waiting: set[Connection] = set()
         self.buffered = 0  # bytes that have arrived for those who wait
-        self._look_at = 0.0
+        self._look_at = self._tell_at = 0.0
+        self.method_queue = _Bell()
+
+    def notify(self) -> None:
+        """Tells the master that we live. Its patience is many seconds, a turn of our loop takes none."""
+        now = time.monotonic()
+        if now >= self._tell_at:
+            self._tell_at = now + TELL_SECONDS
+            super().notify()
 
     # --- connections come -----------------------------------------------------------------------------------
 
@@ -165,11 +218,10 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: Connection) -> object:
         """Answers one whole request. Runs in a thread."""
-        conn.init()
         if time.monotonic() - conn.taken_at > STALE_SECONDS:
             self._send_away(conn, 503)
             return False
-        conn.parser.unreader.unread(conn.taken.request)
+        conn.initialized, conn.parser = True, _Parser(self.cfg, conn.taken, conn.client)
         return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Connection) -> object:
@@ -183,7 +235,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     def finish_request(self, conn: Connection, fs: Future[object]) -> None:
         """The thread is done with it: another request may come, or it is the end."""
         again = not fs.cancelled() and fs.exception() is None and fs.result() is True
-        conn.taken = Taken(b"", is_whole=True)
+        conn.taken = Taken()
         # What the parser left over it has understood otherwise than `Arriving`: no further request is safe.
         if again and not conn.parser.unreader.take_buffered():
             self._expect(conn)
