@@ -211,7 +211,7 @@ def item_id(line: Line, template: str = DEFAULT_ITEM_ID, *, country: str = "") -
         "sku": line.sku,
         "country": country,
     }
-    return _fill(template, lambda name: fields.get(name, ""), missing=None)
+    return _fill(template, fields.get, missing=None)
 
 
 @cache  # templates come from the settings: a handful
@@ -231,12 +231,16 @@ def _check(template: str, known: Callable[[str], bool]) -> str:
     return template
 
 
-def _fill(template: str, look_up: Callable[[str], str], *, missing: str | None) -> str:
+def _fill(template: str, look_up: Callable[[str], str | None], *, missing: str | None) -> str:
     """The template with its placeholders filled; ``""`` if one has no value and there is no substitute."""
     texts, groups = _pieces(template)
     written = texts[0]
     for names, text in zip(groups, texts[1:], strict=True):
-        value = next(filter(None, map(look_up, names)), missing)
+        value = missing
+        for name in names:
+            if found := look_up(name):
+                value = found
+                break
         if value is None:
             return ""
         written += value + text

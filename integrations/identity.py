@@ -84,7 +84,7 @@ def person(buyer: Buyer, rules: Rules) -> Person:
 
 def sha256(normalised: str) -> str:
     """Lower-case hexadecimal SHA-256 of the UTF-8 bytes; a text that is such a hash already is kept."""
-    if _is_digest(normalised):
+    if len(normalised) == 64 and _is_digest(normalised):
         return normalised
     return hashlib.sha256(normalised.encode("utf-8", "ignore")).hexdigest()
 

@@ -64,12 +64,13 @@ def exact(value: Decimal, places: int = 6) -> str:
 
     A price per piece may come from a division; beyond ``places`` decimals it is rounded.
     """
-    exponent = value.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -places:
-        value = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
     written = plain(value)
-    if "." in written:
-        written = written.rstrip("0").rstrip(".")
+    whole, point, fraction = written.partition(".")
+    if len(fraction) > places:
+        return exact(value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP), places)
+    if point:
+        fraction = fraction.rstrip("0")
+        written = f"{whole}.{fraction}" if fraction else whole
     return "0" if written == "-0" else written
 
 

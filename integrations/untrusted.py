@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 MAX_PAIRS = 100
+MAX_NAME = 100
 MAX_TEXT = 2_000
 MAX_PARTS = 100_000
 """Objects and lists of one document. Half a million fit into 2 MiB and would keep a process busy for a
@@ -94,7 +95,8 @@ def text(value: object, limit: int = MAX_TEXT) -> str:
     elif value is None:
         return ""
     elif isinstance(value, int) and not isinstance(value, bool):
-        written = _digits(value)
+        written = str(value) if -_LARGEST < value < _LARGEST else ""
+        return written if len(written) <= limit else ""
     else:
         return ""
     if not written.isascii() or "\x00" in written:
@@ -133,7 +135,7 @@ def pairs(items: Iterable[tuple[object, object]], limit: int = MAX_PAIRS) -> dic
     """Name/value pairs of a storefront, bounded in number and length; the first of a name counts."""
     kept: dict[str, str] = {}
     for name, value in items:
-        key, written = text(name, 100), text(value)
+        key, written = text(name, MAX_NAME), text(value)
         if key and written and key not in kept:
             kept[key] = written
         if len(kept) == limit:
@@ -153,7 +155,7 @@ def query(url: str) -> dict[str, str]:
     """The query parameters of an address or a path."""
     if "?" not in url:
         return {}
-    if plain := _PLAIN_QUERY.fullmatch(url):
+    if len(url) <= MAX_TEXT and (plain := _PLAIN_QUERY.fullmatch(url)):
         return _plain_pairs(plain[1].split("&"))
     return _query_slowly(url)
 
@@ -222,16 +224,18 @@ def _finite_text(written: str) -> Number:
 
 
 def _plain_pairs(parts: list[str]) -> dict[str, str]:
-    """As `parse_qsl` reads them, where nothing need be decoded."""
+    """As `parse_qsl` reads them and `pairs` keeps them, where nothing need be decoded or trimmed."""
+    kept: dict[str, str] = {}
     if len(parts) > MAX_PAIRS:
-        return {}
-    split = (part.partition("=") for part in parts)
-    return pairs((name, value) for name, _, value in split)
+        return kept
+    for part in parts:
+        name, _, value = part.partition("=")
+        if value and name and name not in kept and len(name) <= MAX_NAME:
+            kept[name] = value
+    return kept
 
 
-def _digits(value: int) -> str:
-    return str(value) if abs(value) < 10**30 else ""
-
+_LARGEST = 10**30
 
 _decoder = msgspec.json.Decoder(float_hook=_finite_text)
 

@@ -77,26 +77,28 @@ def server_event(delivery: Delivery, account: Account) -> dict[str, Any]:
 def user_data(event: Event) -> dict[str, Any]:
     """Every match key that the order carries. What Meta hashes itself (IP, agent, cookies) stays plain."""
     person = identity.person(event.buyer, RULES)
-    hashed = {
-        "em": person.email,
-        "ph": person.phone,
-        "fn": person.first_name,
-        "ln": person.last_name,
-        "db": person.birth_date,
-        "ge": person.gender,
-        "ct": person.city,
-        "st": person.region,
-        "zp": person.postcode,
-        "country": person.country,
-        "external_id": person.external_id,
-    }
-    plain = {
-        "client_ip_address": person.ip,
-        "client_user_agent": person.user_agent,
-        "fbc": _fbc(event),
-        "fbp": captured(event, _FBP, "fbp"),
-    }
-    return filled({key: [identity.sha256(value)] for key, value in hashed.items() if value} | plain)
+    hashed = (
+        ("em", person.email),
+        ("ph", person.phone),
+        ("fn", person.first_name),
+        ("ln", person.last_name),
+        ("db", person.birth_date),
+        ("ge", person.gender),
+        ("ct", person.city),
+        ("st", person.region),
+        ("zp", person.postcode),
+        ("country", person.country),
+        ("external_id", person.external_id),
+    )
+    plain = (
+        ("client_ip_address", person.ip),
+        ("client_user_agent", person.user_agent),
+        ("fbc", _fbc(event)),
+        ("fbp", captured(event, _FBP, "fbp")),
+    )
+    told: dict[str, Any] = {key: [identity.sha256(value)] for key, value in hashed if value}
+    told.update((key, value) for key, value in plain if value)
+    return told
 
 
 def _custom_data(event: Event, account: Account) -> dict[str, Any]:
@@ -115,15 +117,12 @@ def _custom_data(event: Event, account: Account) -> dict[str, Any]:
 
 
 def _content(item: str, line: Line) -> dict[str, Any]:
-    price = line.unit_price
-    return filled(
-        {
-            "id": item,
-            "quantity": line.quantity,
-            "item_price": None if price is None else money.number(price),
-            "title": line.title,
-        }
-    )
+    content: dict[str, Any] = {"id": item, "quantity": line.quantity}
+    if line.unit_price is not None:
+        content["item_price"] = money.number(line.unit_price)
+    if line.title:
+        content["title"] = line.title
+    return content
 
 
 def _fbc(event: Event) -> str:
@@ -132,14 +131,14 @@ def _fbc(event: Event) -> str:
     The cookie normally holds the last click already. Only a visit that provably began afterwards, with
     another click, is news to it. The index is 1: no cookie is set here.
     """
-    cookie, click = captured(event, _FBC, "fbc"), captured(event, _FBCLID, "fbclid")
+    cookie = next(filter(None, map(_FBC.fullmatch, event.noted("fbc"))), None)
+    click = captured(event, _FBCLID, "fbclid")
     if not click:
-        return cookie
-    known = _FBC.fullmatch(cookie)
-    if known and (
-        f"{known['click']}.".startswith(f"{click}.") or int(known["at"]) >= (event.landing_at or 0)
+        return cookie[0] if cookie else ""
+    if cookie and (
+        f"{cookie['click']}.".startswith(f"{click}.") or int(cookie["at"]) >= (event.landing_at or 0)
     ):
-        return cookie
+        return cookie[0]
     return f"fb.1.{event.landing_at or event.event_time * 1000}.{click}"
 
 
