@@ -58,7 +58,7 @@ def stand_in(slug: str) -> type[StandIn]:
 def serving(kind: StandIn, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """The address at which the stand-in answers, in threads of this process."""
     server = _Server((host, port), kind)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True)
     thread.start()
     try:
         yield f"http://{host}:{server.server_port}"
