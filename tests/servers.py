@@ -73,7 +73,7 @@ def prepared_postgres(home: Path) -> Cluster:
     if template.owner is not None:
         home.chmod(0o755)
         os.chown(home, template.owner, template.owner)
-    # No fsync: nothing of a test outlives the machine. Shared memory in the folder: a killed server leaves it.
+    # No fsync: nothing of a test outlives the machine. Shared memory in the folder: who is killed leaves it.
     shared = ("-c", "dynamic_shared_memory_type=mmap")
     command = (template.binaries / "postgres", "-D", home / "data", "-k", home, "-h", "", "-F", *shared)
     address = f"postgresql+psycopg://relay@/postgres?host={home}"

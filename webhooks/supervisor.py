@@ -14,11 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TextIO, cast
 
-from rich.console import Console
-
-from webhooks import console, embedded, migrations, reporting, welcome
+from webhooks import reporting
 from webhooks.children import Child, Output, Process, adopt_orphans, bury_orphans
-from webhooks.database import Database
 from webhooks.settings import Settings
 
 __all__ = ["Process", "supervise", "up"]
@@ -217,6 +214,10 @@ def up(settings: Settings) -> int:
     Says first where stores send their hooks and what is missing. At a terminal logs are made readable,
     anywhere else they are JSON lines.
     """
+    from rich.console import Console  # whoever only supervises needs none of these
+
+    from webhooks import console, embedded, welcome
+
     if not _is_free(settings.port):
         sys.stderr.write(f"port {settings.port} is in use: end what listens there, or set PORT\n")
         return 1
@@ -238,6 +239,8 @@ def up(settings: Settings) -> int:
 
 def _valkey(settings: Settings) -> list[Process]:
     """The embedded server, unless Redis is elsewhere or one for this folder runs already."""
+    from webhooks import embedded
+
     folder = settings.data_dir
     if settings.redis_url or embedded.wait_until_up(folder, 0.05):
         return []
@@ -257,6 +260,9 @@ def _ours(settings: Settings) -> list[Process]:
 
 
 def _upgrade(settings: Settings) -> None:
+    from webhooks import migrations
+    from webhooks.database import Database
+
     database = Database(str(settings.database_url))
     try:
         migrations.upgrade(database)
