@@ -1,4 +1,7 @@
-"""A store that never tires: sends prepared hooks over a few connections, each waiting for its answer."""
+"""A store that never tires: sends prepared hooks, as fast as they are answered or at a steady rate.
+
+One thread and one `epoll`: it must take less of the two cores than what is measured.
+"""
 
 import select
 import socket
@@ -25,10 +28,8 @@ class Unanswered(Exception):
 
 
 def storm(port: int, requests: Sequence[bytes], connections: int = 16) -> float:
-    """Sends all of them as fast as they are answered; returns the seconds. Raises `Unanswered`.
-
-    One thread and one `epoll`: it must take less of the two cores than what is measured.
-    """
+    """Sends all of them over a few connections, each waiting for its answer; returns the seconds. Raises
+    `Unanswered`."""
     waiting = iter(requests)
     poll, open_ = select.epoll(), {}
     began = time.perf_counter()
@@ -67,3 +68,66 @@ def _answer(poll: select.epoll, peers: dict[int, socket.socket], waiting: Iterat
 
 def _nothing() -> list[tuple[int, int]]:
     raise Unanswered("no answer in 30 seconds")
+
+
+class Steady:
+    """Sends at a rate, whatever the answers: what comes late delays nothing else.
+
+    Each hook takes a connection that is free, or a new one. ``taken`` are the seconds from when a hook was
+    due to its answer.
+    """
+
+    def __init__(self, port: int, requests: Sequence[bytes], rate: float) -> None:
+        self.taken: list[float] = []
+        self._port, self._requests, self._rate = port, requests, rate
+        self._poll = select.epoll()
+        self._free: dict[int, socket.socket] = {}
+        self._busy: dict[int, tuple[socket.socket, float, bytes]] = {}
+
+    def run(self) -> list[float]:
+        """Returns ``taken`` when the last is answered. Raises `Unanswered`."""
+        began = time.perf_counter()
+        for number, request in enumerate(self._requests):
+            due = began + number / self._rate
+            while (rest := due - time.perf_counter()) > 0:
+                self._listen(rest)
+            self._send(request, due)
+        while self._busy:
+            self._listen(30) or _nothing()
+        for peer in self._free.values():
+            peer.close()
+        self._poll.close()
+        return self.taken
+
+    def _send(self, request: bytes, due: float) -> None:
+        peer = self._free.popitem()[1] if self._free else self._connected()
+        self._busy[peer.fileno()] = (peer, due, b"")
+        peer.sendall(request)
+
+    def _connected(self) -> socket.socket:
+        peer = socket.create_connection(("127.0.0.1", self._port))
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._poll.register(peer, select.EPOLLIN)
+        return peer
+
+    def _listen(self, seconds: float) -> int:
+        events = self._poll.poll(seconds)
+        for number, _ in events:
+            if number in self._busy:
+                self._hear(number)
+            else:  # the server hung up on one that lay idle
+                self._poll.unregister(number)
+                self._free.pop(number).close()
+        return len(events)
+
+    def _hear(self, number: int) -> None:
+        peer, due, heard = self._busy[number]
+        piece = peer.recv(65_536)
+        heard += piece
+        if not piece or not heard.startswith(b"HTTP/1.1 200"[: len(heard)]):
+            raise Unanswered(heard[:200])
+        self._busy[number] = (peer, due, heard)
+        if heard.endswith(b"ok\n"):
+            del self._busy[number]
+            self._free[number] = peer
+            self.taken.append(time.perf_counter() - due)

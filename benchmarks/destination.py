@@ -1,11 +1,15 @@
 """A destination for measurements: counts, and is healthy, slow to the byte, or throttling.
 
+An event that is refused takes its batch with it, as Meta's do: no word says which one it was.
+
 python -m benchmarks.destination --port 9000 --manner healthy --seconds 0.05
 """
 
 import argparse
 import asyncio
 import json
+
+_REFUSED = b'{"error":{"message":"Invalid parameter","type":"OAuthException","code":100,"fbtrace_id":"b"}}'
 
 
 async def _request(reader: asyncio.StreamReader) -> bytes:
@@ -24,11 +28,12 @@ def _answer(status: str, body: bytes, more: str = "") -> bytes:
 
 
 async def _serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, manner: str, pause: float
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, manner: str, pause: float, refused: bytes
 ) -> None:
     try:
         while True:
-            count = len(json.loads(await _request(reader))["data"])
+            body = await _request(reader)
+            count = body.count(b'"event_name"')  # reading all of it would cost more than sending it
             accepted = json.dumps({"events_received": count, "messages": [], "fbtrace_id": "b"}).encode()
             if manner == "throttle":
                 writer.write(_answer("429 Too Many Requests", b"{}", "Retry-After: 1\r\n"))
@@ -39,15 +44,16 @@ async def _serve(
                     await asyncio.sleep(1)
             else:
                 await asyncio.sleep(pause)
-                writer.write(_answer("200 OK", accepted))
+                is_bad = bool(refused) and refused in body
+                writer.write(_answer("400 Bad Request", _REFUSED) if is_bad else _answer("200 OK", accepted))
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
 
 
-async def _main(port: int, manner: str, pause: float) -> None:
+async def _main(port: int, manner: str, pause: float, refused: bytes) -> None:
     server = await asyncio.start_server(
-        lambda reader, writer: _serve(reader, writer, manner, pause), "127.0.0.1", port
+        lambda reader, writer: _serve(reader, writer, manner, pause, refused), "127.0.0.1", port
     )
     async with server:
         await server.serve_forever()
@@ -58,5 +64,6 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--manner", choices=("healthy", "drip", "throttle"), required=True)
     parser.add_argument("--seconds", type=float, default=0.05)
+    parser.add_argument("--refused", default="", help="the id of an event that is refused")
     asked = parser.parse_args()
-    asyncio.run(_main(asked.port, asked.manner, asked.seconds))
+    asyncio.run(_main(asked.port, asked.manner, asked.seconds, asked.refused.encode()))

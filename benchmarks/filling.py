@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from sqlalchemy import func, select
+
 from benchmarks import orders
 from benchmarks.processes import SECRET
 from integrations.hook import Hook
@@ -11,6 +13,7 @@ from webhooks import recording, settings
 from webhooks.clock import now_ms
 from webhooks.relay import Relay
 from webhooks.sandbox import shopify_sender
+from webhooks.schema import deliveries
 
 
 def relay(told: Mapping[str, str]) -> Relay:
@@ -23,6 +26,13 @@ def fill(ledger: Relay, count: int, first: int) -> None:
     with ThreadPoolExecutor(16) as threads:
         for _ in threads.map(lambda body: record(ledger, judged(ledger, body)), orders.bodies(count, first)):
             pass
+
+
+def count(ledger: Relay, *states: str) -> int:
+    """How many deliveries are in one of these states."""
+    such = select(func.count()).where(deliveries.c.state.in_(states))
+    with ledger.database.read() as db:
+        return db.execute(such).scalar_one()
 
 
 def record(ledger: Relay, what: recording.Judged) -> None:

@@ -10,6 +10,11 @@ QUEUE = "naive"
 
 def deliver(order: dict[str, Any], address: str) -> None:
     """Tells the destination of that order."""
+    requests.post(address, json={"data": [event(order)]}, timeout=10).raise_for_status()
+
+
+def event(order: dict[str, Any]) -> dict[str, Any]:
+    """What Meta is told of it, at least."""
     place = order["billing_address"]
     plain = {
         "em": order["email"].lower(),
@@ -21,7 +26,7 @@ def deliver(order: dict[str, Any], address: str) -> None:
         "country": place["country_code"].lower(),
         "external_id": str(order["customer"]["id"]),
     }
-    event: dict[str, Any] = {
+    return {
         "event_name": "Purchase",
         "event_time": 0,
         "event_id": str(order["id"]),
@@ -29,4 +34,3 @@ def deliver(order: dict[str, Any], address: str) -> None:
         "user_data": {key: hashlib.sha256(value.encode()).hexdigest() for key, value in plain.items()},
         "custom_data": {"value": float(order["total_price"]), "currency": order["currency"]},
     }
-    requests.post(address, json={"data": [event]}, timeout=10).raise_for_status()

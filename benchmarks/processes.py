@@ -29,11 +29,11 @@ class Running:
     """A process and its children."""
 
     def __init__(self, name: str, port: int, process: subprocess.Popen[bytes]) -> None:
-        self.name, self.port, self._process = name, port, process
+        self.name, self.port, self.pid = name, port, process.pid
 
     def seconds(self) -> float:
         """The processor's time that all of them have used so far, those that have ended included."""
-        return sum(_used(pid) for pid in tree(self._process.pid))
+        return sum(_used(pid) for pid in tree(self.pid))
 
 
 def _used(pid: int) -> float:
@@ -147,10 +147,20 @@ def _listening(redis: str, count: int) -> None:
 
 
 @contextmanager
-def destination(seconds: float) -> Iterator[str]:
-    """The address of a destination that answers after that time."""
+def tuned_workers(redis: str, address: str, count: int, threads: int) -> Iterator[list[Running]]:
+    """Processes of many threads, each with a connection that is kept."""
+    told = ("--redis", redis, "--address", address, "--threads", str(threads))
+    command = [sys.executable, "-m", "benchmarks.tuned", *told]
+    with _several("tuned worker", command, {}, count) as running, Redis.from_url(redis) as client:
+        patiently(lambda: client.info("clients")["blocked_clients"] == count * threads, 30)
+        yield running
+
+
+@contextmanager
+def destination(seconds: float, refused: str = "") -> Iterator[str]:
+    """The address of a destination that answers after that time, and takes no event of that id."""
     port = ports.free()
-    manner = ("--port", str(port), "--manner", "healthy", "--seconds", str(seconds))
+    manner = ("--port", str(port), "--manner", "healthy", "--seconds", str(seconds), "--refused", refused)
     with started("destination", [sys.executable, "-m", "benchmarks.destination", *manner], port=port):
         yield f"http://127.0.0.1:{port}"
 

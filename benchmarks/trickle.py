@@ -5,9 +5,7 @@ The naive design forks for each order; beyond some ten a second its queue grows 
 """
 
 import statistics
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -35,6 +33,7 @@ def run(seconds: float = 10.0) -> None:
         ("ours", 5.0, _ours),
         ("ours", 50.0, _ours),
         ("ours", 150.0, _ours),
+        ("ours", 300.0, _ours),
         ("naive", 5.0, _naive),
         ("naive", 50.0, _naive),
     ):
@@ -90,13 +89,4 @@ def _redis_and_destination() -> Iterator[tuple[str, str]]:
 
 
 def _send(port: int, count: int, rate: float) -> None:
-    """Evenly spread, each on a connection of its own, as stores do it."""
-    requests = client.hooks(orders.bodies(count), SECRET)
-    began = time.perf_counter()
-    with ThreadPoolExecutor(16) as threads:
-        sent = []
-        for number, request in enumerate(requests):
-            time.sleep(max(0.0, began + number / rate - time.perf_counter()))
-            sent.append(threads.submit(client.storm, port, [request], 1))
-        for one in sent:
-            one.result()
+    client.Steady(port, client.hooks(orders.bodies(count), SECRET), rate).run()
