@@ -131,8 +131,9 @@ def vault() -> None:
 def rotate(json: bool) -> None:
     """Encrypt everything anew under the newest key.
 
-    That is the first of RELAY_SECRET_KEYS. Put the new key first, restart all processes, run this, then
-    remove the old key. It may run while everything works, and be cut off and begun again.
+    That is the first of RELAY_SECRET_KEYS. Add the new key as the last one and restart all processes; put
+    it first and restart them again; run this; then remove the old key. It may run while everything works,
+    and be cut off and begun again.
     """
     so_far = rotation.Rotated()
     with opened() as relay, progress("Encrypting anew", rotation.total(relay)) as bar:
