@@ -4,6 +4,8 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from email.utils import formatdate
+from functools import partial
 from itertools import accumulate, chain
 from typing import Any
 
@@ -60,6 +62,43 @@ def _judge_refused(stage: Stage, since: int, held: int) -> None:
     stage.expect(len(refused) - late <= on_the_way, f"more than {on_the_way} calls were on their way")
     told = _count_in_logs(stage.relay, '"kind": "account_held"')
     stage.expect(told == 1, f"{told} alerts of one dead token")
+
+
+# --- a destination that asks for time ---------------------------------------------------------------------
+
+ASKED_SECONDS = 8
+HEARD_SECONDS = 1.0
+"""So long after the answer every worker knows of it."""
+
+
+def _throttled(stage: Stage) -> None:
+    """One call after the other is answered with 429, and says in seconds or as a date when to come back."""
+    relay = stage.relay
+    for number in stage.times(6):
+        asked = str(ASKED_SECONDS) if number % 2 else formatdate(time.time() + ASKED_SECONDS, usegmt=True)
+        step = {"status": 429, "headers": {"Retry-After": asked}, "body": {}}
+        relay.control("script", {"steps": [step]})
+        until(partial(_were_throttled, relay, number + 1), 20)
+        time.sleep(ASKED_SECONDS + 3)
+    relay.delay_answers(stage.chance)
+    stage.calm()
+    calls = [one["at"] for one in _requests(relay)]
+    early = [
+        round(call - at, 1)
+        for at in _throttlings(relay)
+        for call in calls
+        if at + HEARD_SECONDS < call < at + ASKED_SECONDS - 1  # a date has no fractions of a second
+    ]
+    stage.note(f"{number + 1} times asked for {ASKED_SECONDS} s, {len(early)} calls came earlier")
+    stage.expect(not early, f"called again after {early} s, asked for {ASKED_SECONDS}")
+
+
+def _were_throttled(relay: Installation, times: int) -> bool:
+    return len(_throttlings(relay)) >= times
+
+
+def _throttlings(relay: Installation) -> list[float]:
+    return [one["at"] for one in _requests(relay) if one["status"] == 429]
 
 
 # --- a destination that is away --------------------------------------------------------------------------
@@ -198,6 +237,9 @@ SCENES: Mapping[str, Scene] = {
         # While nothing listens, there is no answer.
         Promise(statuses=frozenset({200, 503, CUT_OFF}), unhurt=True),
         settings=_UNHURRIED,
+    ),
+    "destination throttles": Scene(
+        _throttled, Promise(statuses=frozenset({200})), databases=("postgresql",), settings=_UNHURRIED
     ),
     "destination away": Scene(
         _away,
