@@ -99,6 +99,7 @@ class _Server(ThreadingHTTPServer):
 class _Connection(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # of an answer in two pieces the kernel holds the second back for 40 ms
     timeout = 60
 
     def _answer(self) -> None:
