@@ -178,7 +178,7 @@ def test_a_long_split_keeps_its_lease(
 ) -> None:
     """Everything is refused, and slowly: what waits for its turn must not fall to somebody else."""
     relay = Relay(structs.replace(settings.load(environment), lease_seconds=2.0))
-    placed, out, most, lock = orders(48), 0, 0, threading.Lock()
+    placed, out, most, lock = orders(24), 0, 0, threading.Lock()
 
     def refuse(data: list[dict[str, Any]]) -> Response:
         nonlocal out, most
