@@ -10,6 +10,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -35,15 +36,14 @@ def flask() -> Flask:
 
 
 def sqlite(path: str, redis_url: str, secret: str, address: str = "") -> Flask:
-    """Verifies, writes the order down, enqueues it: SQLite, synchronous FULL, one commit each."""
+    """Verifies, writes the order down, enqueues it: SQLite, synchronous FULL, one commit each. Wants
+    `make_sqlite` first."""
     local = threading.local()
 
     def connection() -> sqlite3.Connection:
         if not hasattr(local, "db"):
             local.db = sqlite3.connect(path, isolation_level=None, timeout=30)
-            local.db.execute("PRAGMA journal_mode=WAL")
             local.db.execute("PRAGMA synchronous=FULL")
-            local.db.execute("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, body BLOB)")
         made: sqlite3.Connection = local.db
         return made
 
@@ -53,11 +53,22 @@ def sqlite(path: str, redis_url: str, secret: str, address: str = "") -> Flask:
     return _app(keep, redis_url, secret, address)
 
 
-def postgresql(conninfo: str, redis_url: str, secret: str) -> Flask:
-    """The same on PostgreSQL, a connection for each thread."""
-    local = threading.local()
+def make_sqlite(path: str) -> None:
+    """The file, before several processes open it: switching to WAL wants it for oneself."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, body BLOB)")
+
+
+def make_postgresql(conninfo: str) -> None:
+    """The table."""
     with psycopg.connect(conninfo, autocommit=True) as db:
-        db.execute("CREATE TABLE IF NOT EXISTS naive_orders (id bigint PRIMARY KEY, body bytea)")
+        db.execute("CREATE TABLE naive_orders (id bigint PRIMARY KEY, body bytea)")
+
+
+def postgresql(conninfo: str, redis_url: str, secret: str) -> Flask:
+    """The same on PostgreSQL, a connection for each thread. Wants `make_postgresql` first."""
+    local = threading.local()
 
     def keep(number: int, body: bytes) -> None:
         if not hasattr(local, "db"):

@@ -14,7 +14,7 @@ from redis import Redis
 from rq.job import Job
 from sqlalchemy import select
 
-from benchmarks import client, filling, measure, naive_job, orders, processes
+from benchmarks import client, filling, measure, naive, naive_job, orders, processes
 from benchmarks.processes import SECRET
 from tests import servers
 from webhooks.relay import Relay
@@ -70,6 +70,7 @@ def _delivered(ledger: Relay) -> list[float]:
 def _naive(rate: float, count: int) -> list[float]:
     with servers.folder() as folder, _redis_and_destination() as (redis, address), ExitStack() as stack:
         path: Path = folder / "naive.db"
+        naive.make_sqlite(str(path))
         application = f"benchmarks.naive:sqlite('{path}', '{redis}', '{SECRET}', '{address}')"
         stack.enter_context(processes.naive_workers(redis, WORKERS))
         web = stack.enter_context(processes.gunicorn("naive", application))
