@@ -129,8 +129,13 @@ def empty(address: str, tables: Iterable[str]) -> None:
     """Empties these tables (each before those that it refers to) of that database and starts their ids anew,
     whoever still reads them. A few rows are deleted sooner than a table is truncated."""
     with psycopg.connect(address_for_psycopg(address), autocommit=True) as connection:
-        others = "datname = current_database() AND pid <> pg_backend_pid()"
-        connection.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
+        others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        # PostgreSQL itself would wait for 100 ms at least, and they are usually about to go.
+        deadline = time.monotonic() + 5
+        while connection.execute(f"SELECT pg_terminate_backend(pid) {others}".encode()).rowcount:
+            if time.monotonic() > deadline:
+                raise TimeoutError("somebody does not let go of the database")
+            time.sleep(0.001)
         deletions = "".join(f"DELETE FROM {table}; " for table in tables)
         restart = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
         connection.execute(f"{deletions}{restart}".encode())

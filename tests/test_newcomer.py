@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NEWCOMER = ROOT / "tests" / "newcomer"
-SKIPPED = shutil.ignore_patterns("__pycache__", "newcomer", "faults")
+SKIPPED = shutil.ignore_patterns("newcomer", "faults")
 
 
 @pytest.fixture(scope="module")

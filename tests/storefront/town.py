@@ -35,7 +35,7 @@ def standing() -> Iterator[Town]:
     town = Town()
     server = make_server("127.0.0.1", 0, town, threaded=True, request_handler=_Quiet)
     town.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield town

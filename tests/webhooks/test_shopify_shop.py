@@ -128,7 +128,7 @@ def test_the_relay_takes_its_hooks(relay: Relay, environment: dict[str, str]) ->
     """Over real HTTP, signed with the secret of the app that registered."""
     shop = ShopifyShop([{**DEMO, "signs_with": environment["SHOPIFY_WEBHOOK_SECRETS"]}])
     server = make_server("127.0.0.1", 0, app.create_app(relay.settings), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         subscribed(shop, f"http://127.0.0.1:{server.port}/webhooks/shopify", "orders/paid")
