@@ -1,11 +1,11 @@
 """create_app(): binds the stations of the web process together."""
 
-from threading import BoundedSemaphore
-
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from webhooks import collect, health, intake, reporting, settings
+from webhooks import collect, health, reporting, settings
+from webhooks.answers import HARDENING
+from webhooks.intake import Intake
 from webhooks.relay import Relay
 from webhooks.storefront import serving
 
@@ -17,14 +17,6 @@ PATIENCE = 1.5
 CONNECTIONS = 4
 """To the database, per process: small plans allow twenty in all, and a transaction takes milliseconds."""
 
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'",
-    "Cache-Control": "no-store",
-}
-
 
 def create_app(configured: settings.Settings | None = None) -> Flask:
     """The WSGI application. Raises `settings.BadSettings` when it cannot start."""
@@ -33,9 +25,8 @@ def create_app(configured: settings.Settings | None = None) -> Flask:
         reporting.configure_logs()
         reporting.init_sentry(configured, "web")
     app = Flask("webhooks", static_folder=None)
-    app.extensions["relay"] = Relay(configured, patience=PATIENCE, connections=CONNECTIONS)
-    app.extensions["patient"] = BoundedSemaphore(max(1, configured.web_threads // intake.PATIENT_SHARE))
-    app.register_blueprint(intake.blueprint)
+    relay = app.extensions["relay"] = Relay(configured, patience=PATIENCE, connections=CONNECTIONS)
+    app.wsgi_app = Intake(relay, app.wsgi_app)  # type: ignore[method-assign] # as Flask's own pages have it
     app.extensions["beacon_limits"] = collect.Limits()
     app.register_blueprint(collect.blueprint)
     app.register_blueprint(health.blueprint)
@@ -60,6 +51,6 @@ def _our_fault(error: Exception) -> Response:
 
 
 def _harden(response: Response) -> Response:
-    for name, value in _HEADERS.items():
+    for name, value in HARDENING.items():
         response.headers.setdefault(name, value)
     return response

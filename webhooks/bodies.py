@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from flask import request
+from werkzeug.wrappers import Request
 
 STALLED_SECONDS = 5.0
 """How long a client may pause within a request's body."""
@@ -28,7 +28,7 @@ class _Timed(Protocol):
     def settimeout(self, seconds: float) -> None: ...
 
 
-def read(limit: int) -> bytes:
+def read(request: Request, limit: int) -> bytes:
     """The raw body of at most ``limit`` bytes; raises `Refusal`. Counts for itself: a chunked body has no
     length that could be checked before."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":

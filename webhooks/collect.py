@@ -133,7 +133,7 @@ def _peer(relay: Relay) -> str:
 
 
 def _read(shop: Shop, *, is_framed: bool) -> Beacon:
-    raw = bodies.read(beacon.MAX_BYTES)
+    raw = bodies.read(request, beacon.MAX_BYTES)
     try:
         told = beacon.read(raw)
     except NotABeacon as error:

@@ -5,24 +5,30 @@ but unusable is acknowledged too (a store that is refused often enough deletes i
 quarantine. The answers hold no data.
 """
 
+import re
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, current_app, request
+from werkzeug.wrappers import Request
 
 from integrations import discovery
 from integrations.hook import Hook
 from integrations.store import Shop, Store, Unverified
 from webhooks import bodies, recording, reporting
+from webhooks.answers import Answer
 from webhooks.bodies import Refusal, TooLarge
 from webhooks.clock import now_ms
 from webhooks.database import Unavailable
 from webhooks.ledger import Recorded
 from webhooks.relay import Relay
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 log = reporting.logger(__name__)
-blueprint = Blueprint("intake", __name__)
 
 LONGER_PATIENCE = 3.5
 """A store that never sends again gets this much more time for a database that is away, and one try of two
@@ -32,26 +38,73 @@ PATIENT_SHARE = 4
 """So many times as many threads as may spend it: else its hooks keep all others from being answered."""
 
 _LOOK_AGAIN_SECONDS = 0.2
+_ADDRESS = re.compile("/webhooks/([^/]+)(?:/([^/]+))?/?")
 
 
-@blueprint.post("/webhooks/<store>", strict_slashes=False)
-@blueprint.post("/webhooks/<store>/<shop>", strict_slashes=False)
-def receive(store: str, shop: str | None = None) -> Response:
-    """One hook. Answers: 200 kept, 401 not signed, 404 unknown, 413 too large, 503 not now."""
-    relay: Relay = current_app.extensions["relay"]
-    try:
+_KEPT = Answer(200, "ok")
+
+
+class Intake:
+    """The hooks' own door, in front of Flask, which takes longer for a request than mapping an order. Every
+    other address is left to ``others``."""
+
+    def __init__(self, relay: Relay, others: "WSGIApplication") -> None:
+        self._relay, self._others = relay, others
+        self.patient = threading.BoundedSemaphore(max(1, relay.settings.web_threads // PATIENT_SHARE))
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """One hook. Answers: 200 kept, 401 not signed, 404 unknown, 413 too large, 503 not now."""
+        address = _ADDRESS.fullmatch(environ.get("PATH_INFO", ""))
+        if address is None:
+            return self._others(environ, start_response)
+        try:
+            answer = self._receive(Request(environ), *address.groups())
+        except Refusal as refusal:
+            answer = Answer(refusal.status, refusal.sentence)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the store hears that it has to come again
+            reporting.alert("broken", "A request failed by our own mistake", error=error)
+            answer = Answer(500, "internal server error")
+        return answer(environ, start_response)
+
+    def _receive(self, request: Request, store: str, shop: str | None) -> Answer:
+        if request.method != "POST":
+            return Answer(405, "method not allowed", Allow="POST")
+        relay = self._relay
         adapter, candidates = _find(relay, store, shop)
-        body = _read(relay.settings.max_body_bytes)
+        body = _read(request, relay.settings.max_body_bytes)
         hook = Hook({name.lower(): value for name, value in request.headers}, body, int(time.time()))
         if adapter.is_ping(hook):
-            return _answer(200, "pong")
+            return Answer(200, "pong")
         found = _verified(adapter, hook, candidates)
-        recorded = _record(relay, adapter, found, hook)
-    except Refusal as refusal:
-        return _answer(refusal.status, refusal.sentence)
-    if recorded.is_new or recorded.new_refunds or recorded.is_released:
-        relay.wake()
-    return _answer(200, "ok")
+        recorded = self._record(adapter, found, hook)
+        if recorded.is_new or recorded.new_refunds or recorded.is_released:
+            relay.wake()
+        return _KEPT
+
+    def _record(self, adapter: Store, shop: Shop, hook: Hook) -> Recorded:
+        judged = recording.judge(self._relay, shop, hook, now_ms())
+        try:
+            return recording.record(self._relay, shop, judged)
+        except Unavailable as error:
+            recorded = None if adapter.resends else self._insist(shop, judged)
+            if recorded is None:
+                reporting.alert("database_away", "The database takes no hooks", error=error, shop=shop.slug)
+                raise Refusal(503, "not now, please send again") from error
+            return recorded
+
+    def _insist(self, shop: Shop, judged: recording.Judged) -> Recorded | None:
+        """Tries again for a while, if a thread can be spared for that; None if it was in vain."""
+        if not self.patient.acquire(blocking=False):
+            return None
+        try:
+            deadline = time.monotonic() + LONGER_PATIENCE
+            while time.monotonic() < deadline:
+                time.sleep(_LOOK_AGAIN_SECONDS)
+                with suppress(*Unavailable):
+                    return recording.record(self._relay, shop, judged)
+            return None
+        finally:
+            self.patient.release()
 
 
 def _find(relay: Relay, store: str, slug: str | None) -> tuple[Store, list[Shop]]:
@@ -69,9 +122,9 @@ def _find(relay: Relay, store: str, slug: str | None) -> tuple[Store, list[Shop]
     raise Refusal(503, "this store has no webhook secret yet")
 
 
-def _read(limit: int) -> bytes:
+def _read(request: Request, limit: int) -> bytes:
     try:
-        return bodies.read(limit)
+        return bodies.read(request, limit)
     except TooLarge as error:
         what = "A hook is larger than RELAY_MAX_BODY_BYTES allows"
         reporting.alert("hook_too_large", what, error=None, size=error.size)
@@ -99,38 +152,3 @@ def _has_signed(adapter: Store, hook: Hook, shop: Shop) -> bool:
     if index > 0:
         log.debug("an older secret signed", shop=shop.slug, secret_index=index)
     return True
-
-
-def _record(relay: Relay, adapter: Store, shop: Shop, hook: Hook) -> Recorded:
-    judged = recording.judge(relay, shop, hook, now_ms())
-    try:
-        return recording.record(relay, shop, judged)
-    except Unavailable as error:
-        recorded = None if adapter.resends else _insist(relay, shop, judged)
-        if recorded is None:
-            reporting.alert("database_away", "The database takes no hooks", error=error, shop=shop.slug)
-            raise Refusal(503, "not now, please send again") from error
-        return recorded
-
-
-def _insist(relay: Relay, shop: Shop, judged: recording.Judged) -> Recorded | None:
-    """Tries again for a while, if a thread can be spared for that; None if it was in vain."""
-    patient: threading.BoundedSemaphore = current_app.extensions["patient"]
-    if not patient.acquire(blocking=False):
-        return None
-    try:
-        deadline = time.monotonic() + LONGER_PATIENCE
-        while time.monotonic() < deadline:
-            time.sleep(_LOOK_AGAIN_SECONDS)
-            with suppress(*Unavailable):
-                return recording.record(relay, shop, judged)
-        return None
-    finally:
-        patient.release()
-
-
-def _answer(status: int, sentence: str) -> Response:
-    response = Response(f"{sentence}\n", status, mimetype="text/plain")
-    if status == 503:
-        response.headers["Retry-After"] = "30"
-    return response
