@@ -5,6 +5,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 from zlib import crc32
 
@@ -384,13 +385,19 @@ def can_be_kept(event: Event) -> None:
 
 
 @every_signed_case
-@pytest.mark.parametrize("value", ["", "é", "\udcff", "\x00", "x" * 10_000])
-def test_a_hostile_header_never_crashes(case: Case, value: str) -> None:
-    for name in case.hook.headers:
-        hook = Hook({**case.hook.headers, name: value}, case.hook.body, NOW)
-        assert isinstance(case.store.topic(hook), str)
-        read(Case(case.id, case.store, case.sample, hook, case.secret, case.expected))
+def test_a_hostile_header_never_crashes(case: Case) -> None:
+    for name, value in product(case.hook.headers, ("", "é", "\udcff", "\x00", "x" * 10_000)):
         try:
-            case.store.verify(hook, [Secret(case.secret)])
-        except Unverified as error:
-            str(error).encode()
+            survives_header(case, Hook({**case.hook.headers, name: value}, case.hook.body, NOW))
+        except Exception as error:
+            error.add_note(f"{case.id}: {name} = {value!r:.80}")
+            raise
+
+
+def survives_header(case: Case, hook: Hook) -> None:
+    assert isinstance(case.store.topic(hook), str)
+    read(Case(case.id, case.store, case.sample, hook, case.secret, case.expected))
+    try:
+        case.store.verify(hook, [Secret(case.secret)])
+    except Unverified as error:
+        str(error).encode()
