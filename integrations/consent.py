@@ -94,11 +94,14 @@ def _trust(consent: Consent) -> bool:
 
 def _explicit(attributes: Mapping[str, str]) -> Consent | None:
     """Of several answers a no counts."""
-    answers = {name: state for name in NAMES if (state := _WORDS.get(attributes.get(name, "").lower(), ""))}
+    answers: dict[ConsentState, str] = {}  # who gave each first
+    for name in NAMES:
+        if (word := attributes.get(name)) and (answer := _WORDS.get(word.lower(), "")):
+            answers.setdefault(answer, name)
     if not answers:
         return None
-    name = next((name for name, state in answers.items() if state == "denied"), next(iter(answers)))
-    state = answers[name]
+    state: ConsentState = "denied" if "denied" in answers else "granted"
+    name = answers[state]
     return Consent(
         ad_storage=state, ad_user_data=state, ad_personalization=state, source=f"{_EXPLICIT}{name}"
     )

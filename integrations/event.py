@@ -7,7 +7,7 @@ parameters) is untrusted and bounded, and is only ever looked up by name.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import cache
 from typing import Literal
@@ -112,9 +112,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """All of these values, in that order: a snippet may have written "undefined" where another has it."""
         for pairs in (self.attributes, self.landing):
             for name in names:
-                for spelling in (name, f"_{name}"):
-                    if value := pairs.get(spelling, ""):
-                        yield value
+                if value := pairs.get(name):
+                    yield value
+                if value := pairs.get(f"_{name}"):
+                    yield value
 
 
 def encode(event: Event) -> bytes:
@@ -205,13 +206,11 @@ def template_names(template: str) -> list[str]:
 
 def item_id(line: Line, template: str = DEFAULT_ITEM_ID, *, country: str = "") -> str:
     """The id of a line in the shop's catalogue at the destination, ``""`` when the order has none."""
-    fields: Mapping[str, str] = {
-        "product_id": line.product_id,
-        "variant_id": line.variant_id,
-        "sku": line.sku,
-        "country": country,
-    }
-    return _fill(template, fields.get, missing=None)
+
+    def look_up(name: str) -> str:
+        return country if name == "country" else getattr(line, name, "") if name in _ITEM_FIELDS else ""
+
+    return _fill(template, look_up, missing=None)
 
 
 @cache  # templates come from the settings: a handful
@@ -235,7 +234,7 @@ def _fill(template: str, look_up: Callable[[str], str | None], *, missing: str |
     """The template with its placeholders filled; ``""`` if one has no value and there is no substitute."""
     texts, groups = _pieces(template)
     written = texts[0]
-    for names, text in zip(groups, texts[1:], strict=True):
+    for index, names in enumerate(groups, 1):
         value = missing
         for name in names:
             if found := look_up(name):
@@ -243,5 +242,5 @@ def _fill(template: str, look_up: Callable[[str], str | None], *, missing: str |
                 break
         if value is None:
             return ""
-        written += value + text
+        written += value + texts[index]
     return written

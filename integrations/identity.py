@@ -295,10 +295,12 @@ def _kept(text: str, kinds: str) -> str:
 
     Marks are the vowels of many scripts. Variation selectors are marks too, but belong to emoji.
     """
+    if text.isascii():
+        if text.isalpha():
+            return text
+        return (_NOT_ALPHANUMERIC if "N" in kinds else _NOT_ALPHABETIC).sub("", text)
     if text.isalpha():
         return unicodedata.normalize("NFC", text)
-    if text.isascii():
-        return (_NOT_ALPHANUMERIC if "N" in kinds else _NOT_ALPHABETIC).sub("", text)
     kept = [
         sign
         for sign in text

@@ -64,7 +64,7 @@ def exact(value: Decimal, places: int = 6) -> str:
 
     A price per piece may come from a division; beyond ``places`` decimals it is rounded.
     """
-    written = plain(value)
+    written = f"{value:f}"
     whole, point, fraction = written.partition(".")
     if len(fraction) > places:
         return exact(value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP), places)

@@ -36,8 +36,11 @@ def catalogued(event: Event, account: Account) -> list[tuple[str, Line]]:
     """The lines that name an item of the account's catalogue, each with the item's id. Any other could not be
     matched there, and is left out."""
     template, country = account.text("item_id"), event.buyer.country
-    items = ((item_id(line, template, country=country), line) for line in event.lines)
-    return [(item, line) for item, line in items if item and line.quantity > 0]
+    return [
+        (item, line)
+        for line in event.lines
+        if (item := item_id(line, template, country=country)) and line.quantity > 0
+    ]
 
 
 def item_count(event: Event) -> int:

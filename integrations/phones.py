@@ -47,13 +47,13 @@ def _as_written(written: str) -> str:
     """The number's own digits; ``""`` if it must be read first, as any must that might be a placeholder."""
     if not _WITH_CODE.fullmatch(written) or "(0)" in written:
         return ""
-    digits = written.translate(_PUNCTUATION)
+    digits = written[1:] if written[1:].isdigit() else written.translate(_PUNCTUATION)
     plan = _plan(digits[:3])
     if plan is None:
         return ""
     own = digits[plan.code :]
     is_plain = len(own) in plan.lengths and own[0] != "0" and not plan.prefix.match(own)
-    return digits if is_plain and len(set(own)) > 1 and own not in _ROW else ""
+    return digits if is_plain and own.strip(own[0]) and own not in _ROW else ""
 
 
 @cache  # there are less than a thousand beginnings

@@ -90,19 +90,19 @@ def text(value: object, limit: int = MAX_TEXT) -> str:
 
     NUL and lone surrogates, which databases and hashes refuse, are dropped.
     """
-    if isinstance(value, str):
-        written = value
-    elif value is None:
+    if value is None:
         return ""
-    elif isinstance(value, int) and not isinstance(value, bool):
-        written = str(value) if -_LARGEST < value < _LARGEST else ""
-        return written if len(written) <= limit else ""
-    else:
-        return ""
-    if not written.isascii() or "\x00" in written:
-        written = written.replace("\x00", "").encode("utf-8", "ignore").decode("utf-8")
-    written = written.strip()
+    # Most is printable: nothing in it need be dropped.
+    written = value.strip() if type(value) is str and value.isprintable() else _text_slowly(value)
     return written if len(written) <= limit else ""
+
+
+def _text_slowly(value: object) -> str:
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "ignore").decode("utf-8").strip()
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**30:
+        return str(value)
+    return ""
 
 
 def first(*values: object, limit: int = MAX_TEXT) -> str:
@@ -125,7 +125,7 @@ def records(value: object) -> list[dict[str, Any]]:
 
 def integer(value: object, default: int = 0) -> int:
     """A bounded whole number, or the default."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**12:
+    if type(value) is int and -(10**12) < value < 10**12:
         return value
     written = text(value, 13)
     return int(written) if re.fullmatch(r"-?[0-9]{1,12}", written) else default
@@ -135,11 +135,11 @@ def pairs(items: Iterable[tuple[object, object]], limit: int = MAX_PAIRS) -> dic
     """Name/value pairs of a storefront, bounded in number and length; the first of a name counts."""
     kept: dict[str, str] = {}
     for name, value in items:
-        key, written = text(name, MAX_NAME), text(value)
-        if key and written and key not in kept:
+        key = text(name, MAX_NAME)
+        if key and key not in kept and (written := text(value)):
             kept[key] = written
-        if len(kept) == limit:
-            break
+            if len(kept) == limit:
+                break
     return kept
 
 
@@ -234,8 +234,6 @@ def _plain_pairs(parts: list[str]) -> dict[str, str]:
             kept[name] = value
     return kept
 
-
-_LARGEST = 10**30
 
 _decoder = msgspec.json.Decoder(float_hook=_finite_text)
 

@@ -97,8 +97,7 @@ def user_data(event: Event) -> dict[str, Any]:
         ("fbp", captured(event, _FBP, "fbp")),
     )
     told: dict[str, Any] = {key: [identity.sha256(value)] for key, value in hashed if value}
-    told.update((key, value) for key, value in plain if value)
-    return told
+    return told | {key: value for key, value in plain if value}
 
 
 def _custom_data(event: Event, account: Account) -> dict[str, Any]:
@@ -110,7 +109,7 @@ def _custom_data(event: Event, account: Account) -> dict[str, Any]:
             "order_id": event.order_id,
             "num_items": item_count(event) or None,
             "content_type": account.text("content_type") if contents else "",
-            "content_ids": list(dict.fromkeys(content["id"] for content in contents)),
+            "content_ids": list(dict.fromkeys([content["id"] for content in contents])),
             "contents": contents,
         }
     )

@@ -222,6 +222,6 @@ def _no_sale(topic: str, body: dict[str, Any]) -> NotAnEvent:
 
 def _check_shop(hook: Hook, shop: Shop, order_id: str) -> None:
     # Shops that share one app share its secret, so the signature cannot tell them apart.
-    domain, named = shop.options["domain"], _domain(hook)
-    if domain and named and named != domain:
+    domain = shop.options["domain"]
+    if domain and (named := _domain(hook)) and named != domain:
         raise Malformed("the hook names another shop than the configured domain", order_id=order_id)

@@ -35,9 +35,6 @@ _ORIGINS: dict[str, Origin] = {
     "shopify_draft_order": "staff",
 }
 
-# Keys that other resources have and an order has not.
-_FOREIGN = ("order_edit", "refund_line_items", "abandoned_checkout_url")
-
 _SHOPIFYS_OWN = re.compile(r"https?://(?:[^/]+\.)?shopify\.com/")
 
 # Paid longer after the order than this (seconds), the order would be too old for windows of 7 days.
@@ -57,7 +54,7 @@ _PRIVATE_PATH = re.compile(r"/(?:orders|checkouts)/.*", re.DOTALL)
 def identify(body: dict[str, Any]) -> str:
     """The order's id as decimal text, or `Malformed` if the body is none: topics are not signed."""
     gid = text(body.get("admin_graphql_api_id"))
-    if (gid and not gid.startswith("gid://shopify/Order/")) or any(name in body for name in _FOREIGN):
+    if (gid and not gid.startswith("gid://shopify/Order/")) or _is_foreign(body):
         raise Malformed("the body is not an order, though its topic says so")
     order_id = text(body.get("id"), 30)
     if not _ID.fullmatch(order_id):
@@ -67,6 +64,11 @@ def identify(body: dict[str, Any]) -> str:
             "the order has no total; see the webhook's include_fields", order_id=order_id, alarm=True
         )
     return order_id
+
+
+def _is_foreign(body: dict[str, Any]) -> bool:
+    """Whether it has a key that other resources have and an order has not."""
+    return "order_edit" in body or "refund_line_items" in body or "abandoned_checkout_url" in body
 
 
 def check_sale(topic: str, body: dict[str, Any], shop: Shop, order_id: str, origin: Origin) -> None:
@@ -111,12 +113,13 @@ _UNWANTED: Mapping[str, tuple[str, str, str]] = {
 
 def purchase(topic: str, body: dict[str, Any], shop: Shop, order_id: str, origin: Origin) -> Event:
     """The event of an order that counts. Raises `NotMoney`, `Malformed`, or `NotAnEvent` at zero."""
-    side = _side(body, f"{shop.options['currency_side']}_money")
-    value, items = _total(body, side), _bought(body)
+    side, value = _total(body, f"{shop.options['currency_side']}_money")
+    bought = _bought(body)
     if shop.options["gift_cards"] == "exclude":
-        cards = [_line_total(item, side) or _ZERO for item in items if item.get("gift_card") is True]
-        value = max(value - sum(cards, _ZERO), _ZERO)
-        items = [item for item in items if item.get("gift_card") is not True]
+        cards = [(item, count) for item, count in bought if item.get("gift_card") is True]
+        worth = [_line_total(item, count, side) or _ZERO for item, count in cards]
+        value = max(value - sum(worth, _ZERO), _ZERO)
+        bought = [(item, count) for item, count in bought if item.get("gift_card") is not True]
     if value == 0 and shop.options["zero_total"] == "skip":
         raise NotAnEvent("zero_total", "there was nothing to pay", order_id=order_id)
     attributes, created = _attributes(body), untrusted.moment(body.get("created_at"))
@@ -131,7 +134,7 @@ def purchase(topic: str, body: dict[str, Any], shop: Shop, order_id: str, origin
         value=value,
         currency=side.currency,
         origin=origin,
-        names=untrusted.pairs((name, body.get(name)) for name in ("order_number", "checkout_token")),
+        names={name: known for name in ("order_number", "checkout_token") if (known := text(body.get(name)))},
         # A renewal may copy the attributes of the first order: its clicks and ids are not this sale's.
         attributes={} if origin == "renewal" else attributes,
         landing=visit.landing,
@@ -139,7 +142,7 @@ def purchase(topic: str, body: dict[str, Any], shop: Shop, order_id: str, origin
         page_url=visit.page_url,
         site=_site(body),
         referrer=visit.referrer,
-        lines=tuple(line_of(item, _quantity(item), _line_total(item, side)) for item in items),
+        lines=tuple([line_of(item, count, _line_total(item, count, side)) for item, count in bought]),
         buyer=_buyer(body, origin),
         consent=from_attributes(attributes),
         discount_codes=_discount_codes(body),
@@ -203,15 +206,20 @@ class Side(NamedTuple):
     plain: bool
 
 
-def _side(body: dict[str, Any], wanted: str) -> Side:
-    """The wanted side if the total is there in it, else the shop's: never one's value in the other."""
-    total = record(record(body.get("total_price_set")).get(wanted))
+def _total(body: dict[str, Any], wanted: str) -> tuple[Side, Decimal]:
+    """The total, and the side it is of: the wanted one if the total is there in it, else the shop's. Never
+    one's value in the other, and not `current_total_price`, which a refund brings down to 0.00."""
+    written = record(record(body.get("total_price_set")).get(wanted))
+    total: Decimal | None
     try:
-        money.amount(total.get("amount"))
-        code = money.currency(total.get("currency_code"))
+        total, code = money.amount(written.get("amount")), money.currency(written.get("currency_code"))
+        side = Side(wanted, code, plain=code == text(body.get("currency")).upper())
     except NotMoney:
-        return Side("shop_money", money.currency(body.get("currency")), plain=True)
-    return Side(wanted, code, plain=code == text(body.get("currency")).upper())
+        side = Side("shop_money", money.currency(body.get("currency")), plain=True)
+        total = amount_in(body, "total_price", side)
+    if total is None or total < 0:
+        raise NotMoney("the total of the order is not an amount")
+    return side, total
 
 
 def amount_in(item: dict[str, Any], field: str, side: Side) -> Decimal | None:
@@ -230,31 +238,21 @@ def _amount(written: object) -> Decimal | None:
         return None
 
 
-def _total(body: dict[str, Any], side: Side) -> Decimal:
-    # Not `current_total_price`, which a refund brings down to 0.00.
-    total = amount_in(body, "total_price", side)
-    if total is None or total < 0:
-        raise NotMoney("the total of the order is not an amount")
-    return total
-
-
-def _bought(body: dict[str, Any]) -> list[dict[str, Any]]:
-    return [item for item in records(body.get("line_items")) if _quantity(item) > 0]
-
-
-def _quantity(item: dict[str, Any]) -> int:
+def _bought(body: dict[str, Any]) -> list[tuple[dict[str, Any], int]]:
+    """The line items, and how many pieces of each."""
     # Not `current_quantity`: like the total, it is what was bought.
-    return untrusted.integer(item.get("quantity"), 1)
+    counted = [(item, untrusted.integer(item.get("quantity"), 1)) for item in records(body.get("line_items"))]
+    return [(item, count) for item, count in counted if count > 0]
 
 
-def _line_total(item: dict[str, Any], side: Side) -> Decimal | None:
+def _line_total(item: dict[str, Any], quantity: int, side: Side) -> Decimal | None:
     """Price times quantity less the discounts; includes tax if the shop's prices do."""
     price = amount_in(item, "price", side)
     if price is None:
         return None
     parts = records(item.get("discount_allocations"))
     discounts = [amount_in(part, "amount", side) or _ZERO for part in parts]
-    return max(price * _quantity(item) - sum(discounts, _ZERO), _ZERO)
+    return max(price * quantity - sum(discounts, _ZERO), _ZERO)
 
 
 def line_of(item: dict[str, Any], quantity: int, total: Decimal | None) -> Line:
@@ -346,5 +344,5 @@ def _landing(site: str) -> dict[str, str]:
 
 def _page_url(attributes: dict[str, str]) -> str:
     names = ("event_source_url", "_event_source_url", "page_url", "_page_url")
-    page = untrusted.page(first(*(attributes.get(name) for name in names)))
-    return _PRIVATE_PATH.sub("/", page)
+    page = untrusted.page(next(filter(None, map(attributes.get, names)), ""))
+    return _PRIVATE_PATH.sub("/", page) if page else ""
