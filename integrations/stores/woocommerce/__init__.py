@@ -23,6 +23,7 @@ from integrations.signing import from_base64, matching
 from integrations.store import Malformed, NotAnEvent, Shop, Store, Unverified
 from integrations.stores.woocommerce.access import WooCommerceAccess
 from integrations.stores.woocommerce.order import listed, purchase, refunds
+from integrations.stores.woocommerce.shape import ORDER
 from integrations.untrusted import integer, moment, records, text
 
 # An order that comes back from the trash carries itself; if its sale is known, it has the same key.
@@ -68,6 +69,7 @@ class WooCommerce(Store):
     """A shop on WooCommerce."""
 
     slug = "woocommerce"
+    shape = ORDER
     label = "WooCommerce"
     resends = False
     # The plugin "Meta for WooCommerce" gives its own browser and server events a random id, kept in this
