@@ -1,10 +1,15 @@
-"""Orders that are in the ledger as if their hooks had arrived."""
+"""Orders that are in the ledger as if their hooks had arrived.
 
+``python -m tests.faults.filling FIRST COUNT``, a process of its own, does not slow down whoever measures.
+"""
+
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from integrations.hook import Hook
+from tests.faults import orders
 from tests.faults.orders import Told
 from webhooks import recording, settings
 from webhooks.clock import now_ms
@@ -13,8 +18,9 @@ from webhooks.relay import Relay
 _THREADS = 4
 
 
-def fill(environ: Mapping[str, str], told: Iterable[Told]) -> Iterator[Told]:
-    """Writes down what these hooks tell, as intake does; yields each when it is committed."""
+def fill(environ: Mapping[str, str] | None, told: Iterable[Told]) -> Iterator[Told]:
+    """Writes down what these hooks tell, as intake does; yields each when it is committed. ``environ``: the
+    relay's settings; None for this process's own."""
     ledger = Relay(settings.load(environ), connections=_THREADS)
     try:
         with ThreadPoolExecutor(_THREADS) as threads:
@@ -30,3 +36,10 @@ def _recorded(ledger: Relay, told: Told) -> Told:
     hook = Hook(headers, told.body, int(time.time()))
     recording.record(ledger, shop, recording.judge(ledger, shop, hook, now_ms()))
     return told
+
+
+if __name__ == "__main__":
+    first, count = map(int, sys.argv[1:])
+    placed = (orders.place(number)[0] for number in range(first, first + count))
+    for _ in fill(None, placed):
+        pass

@@ -1,6 +1,8 @@
 """Scenes of a destination that refuses us, or is away: it is left in peace, and nobody's order is lost."""
 
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,8 +15,7 @@ from sqlalchemy import func, select
 
 from tests.environments import META
 from tests.faults import orders
-from tests.faults.filling import fill
-from tests.faults.installation import WORKERS, Changes, Installation
+from tests.faults.installation import ROOT, WORKERS, Changes, Installation
 from tests.faults.load import CUT_OFF
 from tests.faults.scenes import Promise, Scene, Stage
 from tests.waiting import until
@@ -142,8 +143,10 @@ def _away(stage: Stage) -> None:
 
 def _filled(stage: Stage, count: int) -> int:
     """That many orders more, committed as intake does it; returns how many."""
-    placed = (orders.place(number)[0] for number in range(FIRST_FILLED, FIRST_FILLED + count))
-    for told in fill(stage.relay.environ, placed):
+    command = [sys.executable, "-m", "tests.faults.filling", str(FIRST_FILLED), str(count)]
+    subprocess.run(command, cwd=ROOT, env=dict(stage.relay.environ), check=True)
+    for number in range(FIRST_FILLED, FIRST_FILLED + count):
+        told = orders.place(number)[0]
         stage.load.placed[told.order_id] = told
         stage.load.acknowledged[told.order_id] = time.time()
     return count
