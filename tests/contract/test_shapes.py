@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any, get_args, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrations.discovery import stores
@@ -120,6 +120,7 @@ ODD: st.SearchStrategy[Any] = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(CASES), st.data())
 def test_odd_fields_tell_the_same(case: Case, data: st.DataObject) -> None:
     """Whatever stands in place of a field, the whole body is read as its shape."""
