@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping, select, tuple_
 from integrations import event as events_of
 from webhooks.audit import Entry
 from webhooks.clock import now_ms, rfc3339
-from webhooks.ledger import NewDelivery
+from webhooks.entries import NewDelivery
 from webhooks.recording import shares_of
 from webhooks.relay import Relay
 from webhooks.replay import CHUNK, PAUSE, BadQuestion

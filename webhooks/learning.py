@@ -16,7 +16,7 @@ from integrations import event as events_of
 from integrations.destination import Outcome
 from integrations.event import Consent, Event
 from webhooks import filters, judging, reporting
-from webhooks.ledger import answers
+from webhooks.entries import answers
 from webhooks.relay import Relay
 from webhooks.schema import attempts, consents, deliveries, events
 from webhooks.vault import Sealed

@@ -11,59 +11,26 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, and_, func, insert, select, update
 
-from integrations.event import Consent, Event
+from integrations.event import Event
 from integrations.store import Verdict
-from webhooks.clock import SECOND
 from webhooks.database import Database
+from webhooks.entries import (
+    DELIVERY,
+    EVENT,
+    HOOK,
+    Arrival,
+    NewEvent,
+    NewWish,
+    Sale,
+    delivery_rows,
+    event_row,
+    hook_row,
+)
 from webhooks.prepared import Prepared
 from webhooks.schema import INCOMPLETE, UNDONE, deliveries, events, hooks, wishes
 from webhooks.together import Together
 from webhooks.tombstones import ERASED, NO_TRACES, Tombstones, Traces
-from webhooks.twins import AWAITS, NOTHING_EXPECTED, Expected, expect
-
-
-class Arrival(msgspec.Struct, frozen=True, kw_only=True):
-    """A verified hook, judged, as it is written down. Times in milliseconds."""
-
-    store: str
-    shop: str
-    digest: bytes
-    topic: str
-    received_at: int
-    sealed: bytes | None
-    verdict: Verdict
-    reason: str = ""
-    order_id: str = ""
-    due_at: int | None = None
-    marks: str | None = None
-
-
-class NewDelivery(msgspec.Struct, frozen=True):
-    """One destination account's share of a new event."""
-
-    account: str
-    destination: str
-    event_id: str
-    expires_at: int
-
-
-class NewEvent(msgspec.Struct, frozen=True):
-    """An event to write down: sealed, with one share per account that receives it, and where its buyer was
-    taken to live."""
-
-    event: Event
-    sealed: bytes
-    shares: Sequence[NewDelivery] = ()
-    expected: Expected = NOTHING_EXPECTED
-    region: str = ""
-
-
-class NewWish(msgspec.Struct, frozen=True):
-    """A privacy request that a hook brings, sealed; ``shop`` is the one that it is about."""
-
-    shop: str
-    action: str
-    sealed: bytes
+from webhooks.twins import expect
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -101,26 +68,7 @@ class _Told(msgspec.Struct, frozen=True):
         return self.arrival.shop, self.new.event.key if self.new else "", self.arrival.digest
 
 
-class _Sale(msgspec.Struct, frozen=True):
-    """An event as it is written down: when it was heard of, and by which way."""
-
-    received_at: int
-    new: NewEvent
-    source: str
-
-
 _NO_EVENT = (None, False)
-
-
-def answers(consent: Consent) -> dict[str, Any]:
-    """The columns that hold what a buyer allowed."""
-    return {
-        "ad_storage": consent.ad_storage,
-        "ad_user_data": consent.ad_user_data,
-        "ad_personalization": consent.ad_personalization,
-        "consent_source": consent.source,
-        "consent_at": consent.at,
-    }
 
 
 class Ledger:
@@ -130,10 +78,10 @@ class Ledger:
         self.database = database
         # Made once: making a statement costs more than executing it.
         self._new_event = Prepared(
-            database, database.insert(events).on_conflict_do_nothing().returning(events.c.id), _EVENT
+            database, database.insert(events).on_conflict_do_nothing().returning(events.c.id), EVENT
         )
         self._new_delivery = Prepared(
-            database, database.insert(deliveries).on_conflict_do_nothing().inline(), _DELIVERY
+            database, database.insert(deliveries).on_conflict_do_nothing().inline(), DELIVERY
         )
         self._new_hook = {is_new: self._hook_statement(is_new=is_new) for is_new in (False, True)}
         self._tombstones = Tombstones(database)
@@ -164,7 +112,7 @@ class Ledger:
         kept = [
             _erased(told) if is_erased else told for told, is_erased in zip(several, are_erased, strict=True)
         ]
-        events_told = [_Sale(told.arrival.received_at, told.new, told.source) for told in kept if told.new]
+        events_told = [Sale(told.arrival.received_at, told.new, told.source) for told in kept if told.new]
         known = iter(self._record_events(db, events_told))
         found = [next(known) if told.new else _NO_EVENT for told in kept]
         hooks = self._record_hooks(db, kept, found)
@@ -191,7 +139,7 @@ class Ledger:
             if self._is_erased(db, traces):
                 self._empty_hook(db, hook, traces)
                 return Recorded(hook, None, False, is_erased=True)
-            [(known, is_new)] = self._record_events(db, [_Sale(received_at, new, "webhook")])
+            [(known, is_new)] = self._record_events(db, [Sale(received_at, new, "webhook")])
             count = self._record_refunds(db, received_at, refunds, "webhook")
             verdict, order_id = "event" if is_new else "duplicate", new.event.order_id
             db.execute(
@@ -236,15 +184,15 @@ class Ledger:
         # Always in the same order: two hooks that tell of the same refunds at once must not wait for each
         # other in a circle.
         ordered = sorted(refunds, key=lambda refund: refund.event.key)
-        recorded = self._record_events(db, [_Sale(received_at, refund, source) for refund in ordered])
+        recorded = self._record_events(db, [Sale(received_at, refund, source) for refund in ordered])
         return sum(is_new for _, is_new in recorded)
 
-    def _record_events(self, db: Connection, sales: Sequence["_Sale"]) -> list[tuple[int, bool]]:
+    def _record_events(self, db: Connection, sales: Sequence[Sale]) -> list[tuple[int, bool]]:
         """Of each its number, and whether it is new; with the deliveries of those that are."""
-        rows = [_event_row(sale) for sale in sales]
+        rows = [event_row(sale) for sale in sales]
         made = self._new_event.each(db, rows)
         new = [(row[0], sale) for row, sale in zip(made, sales, strict=True) if row is not None]
-        self._new_delivery.many(db, [row for number, sale in new for row in _delivery_rows(number, sale)])
+        self._new_delivery.many(db, [row for number, sale in new for row in delivery_rows(number, sale)])
         for number, sale in new:
             expect(db, number, sale.new.expected)
         return [
@@ -266,7 +214,7 @@ class Ledger:
     ) -> list[tuple[int, int]]:
         """Of each its number, and when the same bytes came first. Of hooks with the same bytes the one whose
         event is new goes first; the rest are locked in the order of their digests."""
-        rows = [_hook_row(told.arrival, *event) for told, event in zip(several, found, strict=True)]
+        rows = [hook_row(told.arrival, *event) for told, event in zip(several, found, strict=True)]
         places = sorted(range(len(rows)), key=lambda place: rows[place]["digest"])
         written: dict[int, tuple[int, int]] = {}
         for is_new in (True, False):
@@ -288,7 +236,7 @@ class Ledger:
             again |= {name: insert.excluded[name] for name in ("verdict", "reason", "order_id", "event")}
         statement = insert.on_conflict_do_update(index_elements=["digest"], set_=again)
         returned = statement.returning(hooks.c.id, hooks.c.repeats, hooks.c.received_at)
-        return Prepared(self.database, returned, _HOOK)
+        return Prepared(self.database, returned, HOOK)
 
     # --- hooks that name an order which must be fetched --------------------------------------------------
 
@@ -364,59 +312,6 @@ def _erased(told: _Told) -> _Told:
     arrival = msgspec.structs.replace(told.arrival, **nothing, digest=digest)
     return msgspec.structs.replace(told, arrival=arrival, new=None, refunds=(), wish=None)
 
-
-# --- rows --------------------------------------------------------------------------------------------------
-
-
-def _event_row(sale: _Sale) -> dict[str, Any]:
-    event = sale.new.event
-    return {
-        "store": event.store,
-        "shop": event.shop,
-        "event_name": event.event_name,
-        "key": event.key,
-        "order_id": event.order_id,
-        "order_name": event.order_name,
-        "event_time": event.event_time * SECOND,
-        "value": f"{event.value:f}",
-        "currency": event.currency,
-        "origin": event.origin,
-        "source": sale.source,
-        "received_at": sale.received_at,
-        **answers(event.consent),
-        "region": sale.new.region,
-        "sealed": sale.new.sealed,
-    }
-
-
-def _delivery_rows(event: int, sale: _Sale) -> list[dict[str, Any]]:
-    wait = sale.new.expected.wait
-    about = {
-        "event": event,
-        "state": "due",
-        "created_at": sale.received_at,
-        "due_at": sale.received_at + wait,
-        "reason": AWAITS if wait else "",
-    }
-    return [{**about, **msgspec.structs.asdict(share)} for share in sale.new.shares]
-
-
-def _hook_row(arrival: Arrival, event: int | None, is_new: bool) -> dict[str, Any]:
-    row = msgspec.structs.asdict(arrival)
-    row |= {"event": event, "last_received_at": arrival.received_at}
-    if arrival.verdict == "event" and not is_new:
-        row["verdict"] = "duplicate"
-    return row
-
-
-_EVENT = frozenset(
-    {"store", "shop", "event_name", "key", "order_id", "order_name", "event_time", "value", "currency"}
-    | {"origin", "source", "received_at", "ad_storage", "ad_user_data", "ad_personalization"}
-    | {"consent_source", "consent_at", "region", "sealed"}
-)
-_DELIVERY = frozenset({*NewDelivery.__struct_fields__, "event", "state", "created_at", "due_at", "reason"})
-_HOOK = frozenset({*Arrival.__struct_fields__, "event", "last_received_at"})
-"""What the rows above name."""
 
 WAITING = and_(deliveries.c.state.in_(("due", "held")), UNDONE)
 """Deliveries that will be sent yet, unless something comes between."""

@@ -18,8 +18,9 @@ from integrations.privacy import Wish
 from webhooks import copying, erasure, reporting
 from webhooks.audit import Entry
 from webhooks.clock import DAY, MINUTE, milliseconds, now_ms
+from webhooks.entries import NewWish
 from webhooks.erasure import Erased, Found
-from webhooks.ledger import NewWish, insert_wish
+from webhooks.ledger import insert_wish
 from webhooks.relay import Relay
 from webhooks.schema import wishes
 from webhooks.vault import Sealed

@@ -20,7 +20,8 @@ from webhooks import consenting, joining, learning, reporting
 from webhooks.clock import SECOND, now_ms
 from webhooks.database import Unavailable
 from webhooks.discretion import Fact
-from webhooks.ledger import Arrival, NewDelivery, NewEvent, NewWish, Recorded, insert_wish
+from webhooks.entries import Arrival, NewDelivery, NewEvent, NewWish
+from webhooks.ledger import Recorded, insert_wish
 from webhooks.relay import Relay
 from webhooks.tombstones import Traces
 from webhooks.vault import Sealed

@@ -5,7 +5,8 @@ from sqlalchemy import select
 
 from tests.contract.deliveries import EVENTS
 from webhooks.clock import now_ms
-from webhooks.ledger import Arrival, NewDelivery, NewEvent, Recorded, _Told
+from webhooks.entries import Arrival, NewDelivery, NewEvent
+from webhooks.ledger import Recorded, _Told
 from webhooks.relay import Relay
 from webhooks.schema import deliveries, hooks
 from webhooks.tombstones import Traces, lay

@@ -26,7 +26,7 @@ from webhooks.clock import now_ms
 from webhooks.consenting import DENIALS, US_STATES, decide, place, zone_of
 from webhooks.database import Database
 from webhooks.delivery import open_drain
-from webhooks.ledger import Arrival
+from webhooks.entries import Arrival
 from webhooks.relay import Relay
 from webhooks.sandbox.standin import StandIn
 from webhooks.schema import deliveries, events

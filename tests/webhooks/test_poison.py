@@ -21,7 +21,7 @@ from webhooks import migrations, recording, settings
 from webhooks.clock import now_ms
 from webhooks.database import Database
 from webhooks.delivery import Drain, open_drain
-from webhooks.ledger import Arrival
+from webhooks.entries import Arrival
 from webhooks.recording import Judged
 from webhooks.relay import Relay
 from webhooks.sandbox.standin import StandIn
