@@ -32,7 +32,7 @@ def empty(empty_database_url: str) -> Iterator[Database]:
 def test_a_killed_migration_leaves_what_was_and_is_run_again(empty: Database, tmp_path: Path) -> None:
     url = empty.url.render_as_string(hide_password=False)
     environ = {"DATABASE_URL": url, "RELAY_SECRET_KEYS": KEY, "RELAY_DATA_DIR": str(tmp_path)}
-    assert cut(url, "this", 16) >= 3
+    assert cut(url, "this", 24) >= 2
     assert migrations.is_current(empty)
     with empty.read() as db:
         context = MigrationContext.configure(db, opts={"compare_server_default": False})
@@ -55,7 +55,7 @@ def test_a_killed_migration_leaves_what_was_and_is_run_again(empty: Database, tm
 def cut(address: str, version: str, stride: int) -> int:
     """Kills that migration in the middle, again and again, and then lets it end; returns how often."""
     command = [sys.executable, "-m", "tests.faults.cutting", address, version, str(stride)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
