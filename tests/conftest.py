@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 import redis
 
@@ -19,6 +20,11 @@ from tests import servers
 from webhooks import clock, discretion, migrations
 from webhooks.database import Database
 from webhooks.schema import metadata
+
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")  # how long an example takes says how busy the machine is
 
 _KEPT = re.compile(r"PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|COV\w*|PYTEST\w*|SSL_CERT_\w+|CI")
 """The variables that a test may see. All others go, so that no setting of the machine leaks in."""
