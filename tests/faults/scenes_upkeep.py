@@ -172,7 +172,13 @@ def _backup(relay: Installation) -> str:
     _run(relay.postgresql_program("pg_dump"), "--format=custom", f"--file={dump}", here)
     with psycopg.connect(here, autocommit=True) as connection:
         connection.execute("CREATE DATABASE elsewhere")
-    _run(relay.postgresql_program("pg_restore"), "--exit-on-error", "--no-owner", f"--dbname={there}", str(dump))
+    _run(
+        relay.postgresql_program("pg_restore"),
+        "--exit-on-error",
+        "--no-owner",
+        f"--dbname={there}",
+        str(dump),
+    )
     return copy_url
 
 
