@@ -233,7 +233,7 @@ EDITS = st.lists(st.builds(Edit, st.integers(2, 6), st.integers(1, 24)), max_siz
 @settings(
     max_examples=80,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_no_history_loses_or_doubles_an_order(
     monkeypatch: pytest.MonkeyPatch,

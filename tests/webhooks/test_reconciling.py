@@ -406,7 +406,7 @@ _STEP = st.one_of(
 )
 
 
-@tried(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tried(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=st.lists(_STEP, max_size=25), page=st.integers(1, 4))
 def test_whatever_happens_each_sale_is_in_the_ledger_once(
     relay: Relay, shops: Shops, corner: Corner, hook: Send, steps: list[tuple[str, int, Any]], page: int
