@@ -210,6 +210,9 @@ def item_id(line: Line, template: str = DEFAULT_ITEM_ID, *, country: str = "") -
     def look_up(name: str) -> str:
         return country if name == "country" else getattr(line, name, "") if name in _ITEM_FIELDS else ""
 
+    texts, groups = _pieces(template)
+    if len(groups) == 1 and not any(texts):  # nearly every template: nothing need be put together
+        return next(filter(None, map(look_up, groups[0])), "")
     return _fill(template, look_up, missing=None)
 
 

@@ -313,8 +313,10 @@ def _having(items: tuple[dict[str, Any], ...], *names: str) -> dict[str, Any]:
 def _attributes(body: dict[str, Any]) -> dict[str, str]:
     """The cart attributes. A real boolean becomes text: a consent of false must not become unknown."""
     return untrusted.pairs(
-        (item.get("name"), str(value).lower() if isinstance(value := item.get("value"), bool) else value)
-        for item in records(body.get("note_attributes"))
+        [
+            (item.get("name"), str(value).lower() if isinstance(value := item.get("value"), bool) else value)
+            for item in records(body.get("note_attributes"))
+        ]
     )
 
 
