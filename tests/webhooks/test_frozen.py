@@ -101,7 +101,7 @@ def write(database: Database) -> float:
 
 def write_together(database: Database) -> Callable[[Database], float]:
     """The same by group commit, as hooks are written."""
-    together = Together[None, None](database, lambda _db, _wish: None, lambda _wish: 0)
+    together = Together[None, None](database, lambda _db, wishes: wishes, lambda _wish: 0)
 
     def write(_: Database) -> float:
         began = time.monotonic()
