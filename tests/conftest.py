@@ -54,6 +54,15 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """For what recurses until it may not: rubbish that is collected on that ground cannot be finalized, and
+    pytest would blame the test for it."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Removes every variable of the machine; a test sets what it needs."""

@@ -325,6 +325,7 @@ def tells_nothing(bench: Bench, error: BaseException) -> None:
     assert not any(secret in told for secret in bench.secrets())
 
 
+@pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_answer_that_is_none_is_away(
     bench: Bench, fault: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]

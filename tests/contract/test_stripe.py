@@ -571,6 +571,7 @@ ODD_ANSWERS = {
 }
 
 
+@pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("answer", ODD_ANSWERS.values(), ids=ODD_ANSWERS.keys())
 def test_an_odd_answer_is_quarantined(answer: bytes) -> None:
     with pytest.raises(Malformed):

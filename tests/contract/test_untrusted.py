@@ -48,6 +48,7 @@ ODD = {
 }
 
 
+@pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("raw", ODD.values(), ids=ODD.keys())
 def test_odd_bytes_are_read_alike(raw: bytes) -> None:
     assert _told(load_json, raw) == _told(_load_slowly, raw)
