@@ -132,14 +132,16 @@ class Database:
         # Not by an event of the engine: with one listener, every statement looks for listeners.
         raw: Any = connection.connection.dbapi_connection
         deadline = time.monotonic() + self._patience
-        while time.monotonic() < deadline:
-            try:
-                raw.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    break  # it would say so again at once
-                continue  # SQLite has waited for a turn already
-            return
+        with _asked_often(raw):
+            while time.monotonic() < deadline:
+                try:
+                    raw.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                        break  # it would say so again at once
+                    time.sleep(SQLITE_TURN)
+                    continue
+                return
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def _ping(self, raw: Any, record: Any, _lent: object) -> None:
@@ -163,14 +165,17 @@ def _note_use(_raw: object, record: Any) -> None:
     record.info[_USED_AT] = time.monotonic()
 
 
-SQLITE_TURN = 0.05
-"""Seconds. SQLite waits for a lock with growing pauses, up to 100 ms: a busy writer is overtaken again and
-again. Asked anew every turn, its pauses stay short."""
+SQLITE_TURN = 0.001
+"""Seconds until somebody who wants to write asks again. SQLite's own pauses grow to 100 ms, in which the
+lock lies idle or is taken by others, again and again."""
+
+SQLITE_WAIT = 0.05
+"""Seconds that everything else waits for SQLite: it is locked as a whole while it recovers from a crash."""
 
 
 def _sqlite_arguments() -> dict[str, Any]:
     # isolation_level None: the driver must not open transactions behind our back.
-    return {"timeout": SQLITE_TURN, "isolation_level": None, "check_same_thread": False}
+    return {"timeout": SQLITE_WAIT, "isolation_level": None, "check_same_thread": False}
 
 
 def _postgresql_arguments(patience: float) -> dict[str, Any]:
@@ -212,6 +217,16 @@ def _follow(ask: Callable[[], int]) -> None:
         log.warning(
             "this machine's clock was not the database's; we go by the latter", seconds=change / 1_000
         )
+
+
+@contextmanager
+def _asked_often(connection: Any) -> Iterator[None]:
+    """Has SQLite say at once that somebody else writes."""
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={clock.milliseconds(SQLITE_WAIT)}")
 
 
 @contextmanager
