@@ -52,7 +52,9 @@ def _draining(told: dict[str, str], ledger: Relay, port: int, backlog: int) -> N
         processes.patiently(lambda: not filling.count(ledger, "due"), 60)
     table = measure.table(f"Acknowledged at {CALM_RATE:.0f}/s", "", "hooks", "p50 ms", "p99 ms", "p99 × idle")
     for name, taken in (("workers idle", idle), (f"{backlog:,} orders being delivered", busy)):
-        table.add_row(name, str(len(taken)), *_figures(taken), f"{_p99(taken) / _p99(idle):.2f}")
+        table.add_row(
+            name, str(len(taken)), *_figures(taken), f"{measure.p99(taken) / measure.p99(idle):.2f}"
+        )
     measure.console.print(table)
 
 
@@ -75,9 +77,5 @@ def _taken(port: int, count: int, rate: float, first: int) -> list[float]:
     return client.Steady(port, client.hooks(orders.bodies(count, first), SECRET), rate).run()
 
 
-def _p99(taken: Sequence[float]) -> float:
-    return sorted(taken)[int(0.99 * (len(taken) - 1))]
-
-
 def _figures(taken: Sequence[float]) -> tuple[str, str]:
-    return f"{statistics.median(taken) * 1e3:.1f}", f"{_p99(taken) * 1e3:.1f}"
+    return f"{statistics.median(taken) * 1e3:.1f}", f"{measure.p99(taken) * 1e3:.1f}"

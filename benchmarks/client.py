@@ -34,8 +34,7 @@ def storm(port: int, requests: Sequence[bytes], connections: int = 16) -> float:
     poll, open_ = select.epoll(), {}
     began = time.perf_counter()
     for _, request in zip(range(connections), waiting, strict=False):
-        peer = socket.create_connection(("127.0.0.1", port))
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = _connected(port)
         open_[peer.fileno()] = peer
         poll.register(peer, select.EPOLLIN)
         peer.sendall(request)
@@ -46,6 +45,12 @@ def storm(port: int, requests: Sequence[bytes], connections: int = 16) -> float:
             peer.close()
         poll.close()
     return time.perf_counter() - began
+
+
+def _connected(port: int) -> socket.socket:
+    peer = socket.create_connection(("127.0.0.1", port))
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return peer
 
 
 def _answer(poll: select.epoll, peers: dict[int, socket.socket], waiting: Iterator[bytes]) -> None:
@@ -100,15 +105,13 @@ class Steady:
         return self.taken
 
     def _send(self, request: bytes, due: float) -> None:
-        peer = self._free.popitem()[1] if self._free else self._connected()
+        if self._free:
+            _, peer = self._free.popitem()
+        else:
+            peer = _connected(self._port)
+            self._poll.register(peer, select.EPOLLIN)
         self._busy[peer.fileno()] = (peer, due, b"")
         peer.sendall(request)
-
-    def _connected(self) -> socket.socket:
-        peer = socket.create_connection(("127.0.0.1", self._port))
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._poll.register(peer, select.EPOLLIN)
-        return peer
 
     def _listen(self, seconds: float) -> int:
         events = self._poll.poll(seconds)

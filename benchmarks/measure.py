@@ -38,6 +38,11 @@ def ratios(mine: Sequence[float], theirs: Sequence[float]) -> list[float]:
     return sorted(one / other for one, other in zip(mine, theirs, strict=True))
 
 
+def p99(of: Sequence[float]) -> float:
+    """What all but one in a hundred are below."""
+    return sorted(of)[int(0.99 * (len(of) - 1))]
+
+
 def spread(of: Sequence[float]) -> tuple[str, str]:
     """The median, and the lowest and the highest, as a table shows them."""
     return f"{statistics.median(of):.3g}", f"{min(of):.3g} to {max(of):.3g}"

@@ -92,8 +92,9 @@ class Database:
         """
         with self._guarded(self._fuse), self.engine.connect() as connection:
             raw: Any = connection.connection.dbapi_connection
-            hurried = self.is_sqlite and not lasting
-            with _hurried(raw) if hurried else nullcontext(), connection.begin():
+            is_hurried = self.is_sqlite and not lasting
+            manner = _pragma(raw, "synchronous=NORMAL", "synchronous=FULL") if is_hurried else nullcontext()
+            with manner, connection.begin():
                 if self.is_sqlite:
                     self._begin_sqlite(connection)
                 yield connection
@@ -132,7 +133,8 @@ class Database:
         # Not by an event of the engine: with one listener, every statement looks for listeners.
         raw: Any = connection.connection.dbapi_connection
         deadline = time.monotonic() + self._patience
-        with _asked_often(raw):
+        # SQLite is to say at once that somebody else writes.
+        with _pragma(raw, "busy_timeout=0", f"busy_timeout={clock.milliseconds(SQLITE_WAIT)}"):
             while time.monotonic() < deadline:
                 try:
                     raw.execute("BEGIN IMMEDIATE")
@@ -230,22 +232,13 @@ def _follow(ask: Callable[[], int]) -> None:
 
 
 @contextmanager
-def _asked_often(connection: Any) -> Iterator[None]:
-    """Has SQLite say at once that somebody else writes."""
-    connection.execute("PRAGMA busy_timeout=0")
+def _pragma(connection: Any, meanwhile: str, afterwards: str) -> Iterator[None]:
+    """Another setting of a connection to SQLite, for the block."""
+    connection.execute(f"PRAGMA {meanwhile}")
     try:
         yield
     finally:
-        connection.execute(f"PRAGMA busy_timeout={clock.milliseconds(SQLITE_WAIT)}")
-
-
-@contextmanager
-def _hurried(connection: Any) -> Iterator[None]:
-    connection.execute("PRAGMA synchronous=NORMAL")
-    try:
-        yield
-    finally:
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA {afterwards}")
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
