@@ -103,6 +103,17 @@ def test_nothing_that_is_asked_all_the_time_reads_a_whole_table(
     assert not whole, "\n\n".join(f"{sentence}\n{plan}" for sentence, plan in whole.items())
 
 
+def test_a_backlog_is_not_read_to_find_what_has_seen_workers_die(relay: Relay, orders: Orders) -> None:
+    if not relay.database.is_sqlite:
+        pytest.skip("it goes by how much is in an index")
+    orders(2)
+    with listening(relay) as asked:
+        relay.leases.look(["meta"], now_ms())
+        relay.leases.claim("meta", 1, "b", now_ms(), now_ms(), alone=True)
+    found = plans(relay, asked).values()
+    assert sum("ix_deliveries_crashed" in plan for plan in found) == 2
+
+
 def _live(relay: Relay, drain: Drain, pixel: Pixel) -> None:
     """Everything that happens to deliveries: tried again, alone, held, released, resting, confirmed."""
     pixel.answer = lambda _: Response("oops", 500)

@@ -1,5 +1,6 @@
 """The commands that stay: everything at once, the web process, the worker, the sweep."""
 
+import gc
 import os
 import sys
 import threading
@@ -109,9 +110,16 @@ def _work(configured: Settings) -> None:
     relay, stopping = Relay(configured), threading.Event()
     drain = delivery.open_drain(relay, stopping)
     delivery.install(drain)
+    _settle_in()
     try:
         jobs.work(relay.redis_url, stopping.set)
     finally:
         drain.close()
         delivery.install(None)
         relay.close()
+
+
+def _settle_in() -> None:
+    """What is loaded by now stays: to look for garbage in it again and again takes a tenth of our time."""
+    gc.collect()
+    gc.freeze()

@@ -161,7 +161,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_crashed",
         "deliveries",
-        ["account", "due_at"],
+        ["account", "state", "due_at"],
         unique=False,
         **_partial("state = 'due' AND crashes > 1"),
     )
