@@ -11,7 +11,7 @@ import errno
 import os
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -28,6 +28,7 @@ from gunicorn.workers.gthread import (  # type: ignore[import-untyped]
 
 from webhooks import reporting
 from webhooks.arrival import Arriving, Refused, Taken
+from webhooks.grouping import Exchange, Groups
 
 log = reporting.logger(__name__)
 
@@ -79,9 +80,11 @@ class _Parser(RequestParser):  # type: ignore[misc]
         self._taken = taken
 
     def __next__(self) -> Any:
-        if not self._taken.is_whole:
-            return super().__next__()
-        self.mesg, self.unreader = self._taken.request, self._taken.request.unreader
+        if self._taken.is_whole:
+            self.mesg, self.unreader = self._taken.request, self._taken.request.unreader
+        else:
+            super().__next__()
+        self.mesg._expected_100_continue = False  # noqa: SLF001 - it was told when its head had come
         return self.mesg
 
 
@@ -110,11 +113,13 @@ class _Bell(PollableMethodQueue):  # type: ignore[misc]
 
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threaded worker with a patient main loop. ``max_body``: bytes that the application takes.
+    ``together``: how the path of a POST begins that may be answered together with others; see `grouping.py`.
 
     Everything runs in the main loop's thread, except `handle` and what it calls.
     """
 
     max_body = 2 * 1024 * 1024
+    together = ""
     sockets: list[Any]
     alive: bool
 
@@ -124,6 +129,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self.buffered = 0  # bytes that have arrived for those who wait
         self._look_at = self._tell_at = 0.0
         self.method_queue = _Bell()
+        self._groups = Groups(self, lambda over: self.method_queue.defer(self._all_over, over))
 
     def notify(self) -> None:
         """Tells the master that we live. Its patience is many seconds, a turn of our loop takes none."""
@@ -203,7 +209,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         if taken is not None:
             self._stop_waiting(connection)
             connection.taken, connection.taken_at = taken, time.monotonic()
-            self.enqueue_req(connection)
+            self._hand_over(connection)
         elif arriving.awaits_continue:
             arriving.awaits_continue = False
             self._say(connection, b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -216,31 +222,62 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     # --- a thread has it ------------------------------------------------------------------------------------
 
+    def _hand_over(self, connection: Connection) -> None:
+        if self._is_answered_together(connection.taken.request):
+            self._groups.add(connection)
+        else:
+            self.enqueue_req(connection)
+
+    def _is_answered_together(self, request: Any) -> bool:
+        if not self.together or request is None:
+            return False
+        return bool(request.method == "POST" and request.path.startswith(self.together))
+
     def handle(self, conn: Connection) -> object:
         """Answers one whole request. Runs in a thread."""
+        return self.is_in_time(conn) and super().handle(conn)
+
+    def is_in_time(self, conn: Connection) -> bool:
+        """Whether its client may wait for an answer yet; else it is sent away. Runs in a thread."""
         if time.monotonic() - conn.taken_at > STALE_SECONDS:
             self._send_away(conn, 503)
             return False
         conn.initialized, conn.parser = True, _Parser(self.cfg, conn.taken, conn.client)
-        return super().handle(conn)
+        return True
+
+    def is_read(self, conn: Connection) -> bool:
+        """Whether nothing is left of the request that was answered; reads it to its end."""
+        return bool(self._keepalive_after(conn, keepalive=True))
+
+    def may_come_again(self) -> bool:
+        """Counts a request. Whether its client may send another one. Runs in a thread."""
+        self.nr += 1
+        self.alive = self.alive and self.nr < self.max_requests
+        return self.alive and bool(self.cfg.keepalive)
 
     def handle_request(self, req: Any, conn: Connection) -> object:
         """Calls the application. Runs in a thread."""
-        req._expected_100_continue = False  # noqa: SLF001 - it was told when its head had come
         if not conn.taken.is_whole:
             req.force_close()  # where the next request begins is unknown
         conn.sock.settimeout(THREAD_SECONDS)
         return super().handle_request(req, conn)
 
     def finish_request(self, conn: Connection, fs: Future[object]) -> None:
-        """The thread is done with it: another request may come, or it is the end."""
-        again = not fs.cancelled() and fs.exception() is None and fs.result() is True
-        conn.taken = Taken()
+        """The thread is done with it."""
+        self._over(conn, again=not fs.cancelled() and fs.exception() is None and fs.result() is True)
+
+    def _all_over(self, exchanges: Sequence[Exchange]) -> None:
+        for one in exchanges:
+            self._over(one.connection, again=one.again)
+
+    def _over(self, connection: Connection, *, again: bool) -> None:
+        """Another request may come, or it is the end."""
+        connection.taken = Taken()
         # What the parser left over it has understood otherwise than `Arriving`: no further request is safe.
-        if again and not conn.parser.unreader.take_buffered():
-            self._expect(conn)
+        if again and not connection.parser.unreader.take_buffered():
+            self._expect(connection)
         else:
-            self._hang_up(conn)
+            self._hang_up(connection)
 
     # --- connections go -------------------------------------------------------------------------------------
 

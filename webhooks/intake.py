@@ -8,9 +8,9 @@ quarantine. The answers hold no data.
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from werkzeug.wrappers import Request
 
@@ -22,6 +22,7 @@ from webhooks.answers import Answer
 from webhooks.bodies import Refusal, TooLarge
 from webhooks.clock import now_ms
 from webhooks.database import Unavailable
+from webhooks.grouping import TOGETHER
 from webhooks.ledger import Recorded
 from webhooks.relay import Relay
 
@@ -38,10 +39,20 @@ PATIENT_SHARE = 4
 """So many times as many threads as may spend it: else its hooks keep all others from being answered."""
 
 _LOOK_AGAIN_SECONDS = 0.2
-_ADDRESS = re.compile("/webhooks/([^/]+)(?:/([^/]+))?/?")
+PREFIX = "/webhooks/"
+_ADDRESS = re.compile(f"{PREFIX}([^/]+)(?:/([^/]+))?/?")
 
 
 _KEPT = Answer(200, "ok")
+
+
+class _Verified(NamedTuple):
+    """A hook that is rightly signed. ``entered``: into the next commit, if nothing was to be asked before."""
+
+    adapter: Store
+    shop: Shop
+    judged: recording.Judged
+    entered: recording.Entered | None
 
 
 class Intake:
@@ -58,39 +69,70 @@ class Intake:
         if address is None:
             return self._others(environ, start_response)
         try:
-            answer = self._receive(Request(environ), *address.groups())
-        except Refusal as refusal:
-            answer = Answer(refusal.status, refusal.sentence)
+            found = self._receive(Request(environ), *address.groups())
         except Exception as error:  # noqa: BLE001 - whatever it is, the store hears that it has to come again
-            reporting.alert("broken", "A request failed by our own mistake", error=error)
-            answer = Answer(500, "internal server error")
-        return answer(environ, start_response)
+            found = _answer_to(error)
+        if isinstance(found, Answer):
+            return found(environ, start_response)
+        return self._answered(found, environ, start_response)
 
-    def _receive(self, request: Request, store: str, shop: str | None) -> Answer:
+    def _receive(self, request: Request, store: str, shop: str | None) -> _Verified | Answer:
+        """Everything up to the commit. Raises `Refusal`."""
         if request.method != "POST":
             return Answer(405, "method not allowed", Allow="POST")
-        relay = self._relay
-        adapter, candidates = _find(relay, store, shop)
-        body = _read(request, relay.settings.max_body_bytes)
-        hook = Hook({name.lower(): value for name, value in request.headers}, body, int(time.time()))
+        adapter, candidates = _find(self._relay, store, shop)
+        body = _read(request, self._relay.settings.max_body_bytes)
+        hook = Hook(_headers(request.environ), body, int(time.time()))
         if adapter.is_ping(hook):
             return Answer(200, "pong")
         found = _verified(adapter, hook, candidates)
-        recorded = self._record(adapter, found, hook)
-        if recorded.is_new or recorded.new_refunds or recorded.is_released:
-            relay.wake()
-        return _KEPT
+        judged = recording.judge(self._relay, found, hook, now_ms())
+        return _Verified(adapter, found, judged, self._entered(found, judged))
 
-    def _record(self, adapter: Store, shop: Shop, hook: Hook) -> Recorded:
-        judged = recording.judge(self._relay, shop, hook, now_ms())
+    def _entered(self, shop: Shop, judged: recording.Judged) -> recording.Entered | None:
+        if judged.refunds:
+            return None
+        with suppress(*Unavailable):
+            return recording.enter(self._relay, shop, judged)
+        return None
+
+    def _answered(
+        self, found: _Verified, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterator[bytes]:
+        """Answers once it is kept. Where requests are answered together, an empty piece comes before anything
+        that the others need not wait for."""
+        answer = _KEPT
         try:
-            return recording.record(self._relay, shop, judged)
+            for piece in self._kept(found):
+                if TOGETHER in environ:
+                    yield piece
+        except Exception as error:  # noqa: BLE001 - see above
+            answer = _answer_to(error)
+        yield from answer(environ, start_response)
+
+    def _kept(self, found: _Verified) -> Iterator[bytes]:
+        """Waits until it is committed, and does what it brings about. Raises `Refusal`."""
+        try:
+            entered = found.entered
+            if entered is None:
+                yield b""
+                entered = recording.enter(self._relay, found.shop, found.judged)
+            recorded = entered.committed()
+            if entered.is_followed(recorded):
+                yield b""
+                recorded = entered.follow(recorded)
         except Unavailable as error:
-            recorded = None if adapter.resends else self._insist(shop, judged)
-            if recorded is None:
-                reporting.alert("database_away", "The database takes no hooks", error=error, shop=shop.slug)
-                raise Refusal(503, "not now, please send again") from error
-            return recorded
+            yield b""
+            recorded = self._in_vain(found, error)
+        if recorded.is_new or recorded.new_refunds or recorded.is_released:
+            self._relay.wake()
+
+    def _in_vain(self, found: _Verified, error: Exception) -> Recorded:
+        recorded = None if found.adapter.resends else self._insist(found.shop, found.judged)
+        if recorded is None:
+            reporting.alert("database_away", "The database takes no hooks", error=error, shop=found.shop.slug)
+            raise Refusal(503, "not now, please send again") from error
+        return recorded
 
     def _insist(self, shop: Shop, judged: recording.Judged) -> Recorded | None:
         """Tries again for a while, if a thread can be spared for that; None if it was in vain."""
@@ -107,6 +149,13 @@ class Intake:
             self.patient.release()
 
 
+def _answer_to(error: Exception) -> Answer:
+    if isinstance(error, Refusal):
+        return Answer(error.status, error.sentence)
+    reporting.alert("broken", "A request failed by our own mistake", error=error)
+    return Answer(500, "internal server error")
+
+
 def _find(relay: Relay, store: str, slug: str | None) -> tuple[Store, list[Shop]]:
     """The shop of the address; all of the store's if it names none."""
     adapter = discovery.stores().get(store)
@@ -120,6 +169,13 @@ def _find(relay: Relay, store: str, slug: str | None) -> tuple[Store, list[Shop]
         raise Refusal(404, "there is no such shop")
     reporting.alert("secret_missing", "Hooks arrive for a store without a webhook secret", store=store)
     raise Refusal(503, "this store has no webhook secret yet")
+
+
+def _headers(environ: "WSGIEnvironment") -> dict[str, str]:
+    """By their names, in small letters."""
+    told = {name: value for name, value in environ.items() if name.startswith("HTTP_")}
+    told |= {f"HTTP_{name}": environ[name] for name in ("CONTENT_TYPE", "CONTENT_LENGTH") if name in environ}
+    return {name[5:].replace("_", "-").lower(): value for name, value in told.items()}
 
 
 def _read(request: Request, limit: int) -> bytes:

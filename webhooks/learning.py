@@ -100,7 +100,7 @@ def _pass_on(relay: Relay, purchase: Event, via: str, now: int) -> bool:
 def _differs(relay: Relay, number: int, told: Consent) -> bool:
     """Whether an answer is another one than the known: most hooks of an order repeat it."""
     columns = [events.c[name] for name in consent.PURPOSES]
-    with relay.database.read() as db:
+    with relay.database.glance() as db:
         known = db.execute(select(*columns).where(events.c.id == number)).first()
     wanted = (getattr(told, name) for name in consent.PURPOSES)
     return known is not None and any(new and new != old for new, old in zip(wanted, known, strict=True))

@@ -5,7 +5,8 @@ and their order leaves evidence of a crash between any two: record before waking
 sending, a closed one afterwards.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -101,11 +102,26 @@ class Ledger:
     ) -> Recorded:
         """Writes the hook, and the event with its deliveries if no hook told of it before, and so each of the
         refunds: all or nothing. Of a copy of what was erased only that it came."""
+        return self.enter(arrival, new, refunds, source=source, traces=traces, wish=wish)()
+
+    def enter(
+        self,
+        arrival: Arrival,
+        new: NewEvent | None = None,
+        refunds: Sequence[NewEvent] = (),
+        *,
+        source: str = "webhook",
+        traces: Traces = NO_TRACES,
+        wish: NewWish | None = None,
+    ) -> Callable[[], Recorded]:
+        """The same, but waits for nothing: call what is returned for what was committed."""
         told = _Told(arrival, new, refunds, source, traces, wish)
-        if refunds:  # they are locked last, so such a hook does not fit into the order of the others
-            with self.database.write() as db:
-                return self._record(db, [told])[0]
-        return self._together(told)
+        # Refunds are locked last, so such a hook does not fit into the order of the others.
+        return partial(self._record_alone, told) if refunds else self._together.enter(told)
+
+    def _record_alone(self, told: "_Told") -> Recorded:
+        with self.database.write() as db:
+            return self._record(db, [told])[0]
 
     def _record(self, db: Connection, several: Sequence["_Told"]) -> list[Recorded]:
         are_erased = self._tombstones.cover(db, [told.traces for told in several])

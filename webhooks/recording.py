@@ -5,14 +5,14 @@ again. Nothing here answers anybody or opens a socket.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from integrations import discovery, privacy
 from integrations import event as events
-from integrations.event import Buyer, Event
+from integrations.event import Buyer, Consent, Event
 from integrations.hook import Hook
 from integrations.privacy import Identity, Wish
 from integrations.store import Incomplete, Malformed, NotAnEvent, Shop, Store, Unverified
@@ -134,14 +134,44 @@ def _refunds(shop: Shop, hook: Hook, arrival: Arrival) -> tuple[Event, ...]:
 
 def record(relay: Relay, shop: Shop, judged: Judged, *, source: str = "webhook") -> Recorded:
     """Writes it down; when this returns, it is committed."""
+    entered = enter(relay, shop, judged, source=source)
+    return entered.follow(entered.committed())
+
+
+def enter(relay: Relay, shop: Shop, judged: Judged, *, source: str = "webhook") -> "Entered":
+    """Has it written down in the next commit, together with whatever else is entered by then. Asks the
+    database before that if it has refunds, or if the shop has a storefront."""
     new = _new(relay, shop, judged.event) if judged.event else None
     refunds = _new_refunds(relay, shop, judged.refunds, judged.event)
     traces = traces_of(relay, judged)
     arrival = msgspec.structs.replace(judged.arrival, marks=traces.marks or None)
     wish = _new_wish(relay, judged)
-    recorded = relay.ledger.record(arrival, new, refunds, source=source, traces=traces, wish=wish)
-    _meet(relay, shop, new, recorded)
-    return _heard(relay, judged.event, recorded)
+    committed = relay.ledger.enter(arrival, new, refunds, source=source, traces=traces, wish=wish)
+    return Entered(relay, shop, new, committed)
+
+
+class Entered:
+    """A judged hook on its way into the ledger. ``committed`` waits for that, and raises `Unavailable`."""
+
+    def __init__(
+        self, relay: Relay, shop: Shop, new: NewEvent | None, committed: Callable[[], Recorded]
+    ) -> None:
+        self._relay, self._shop, self._new = relay, shop, new
+        self.committed = committed
+
+    def is_followed(self, recorded: Recorded) -> bool:
+        """Whether what it brings about is yet to be asked of the database."""
+        if self._new is None:
+            return False
+        return bool(self._new.expected.bridges) if recorded.is_new else self._new.event.consent != Consent()
+
+    def follow(self, recorded: Recorded) -> Recorded:
+        """Does what it brings about besides: its beacon is found, and what it tells of consent is heard.
+        Raises `Unavailable`."""
+        if self._new is None or not self.is_followed(recorded):
+            return recorded
+        _meet(self._relay, self._shop, self._new, recorded)
+        return _heard(self._relay, self._new.event, recorded)
 
 
 def record_event(

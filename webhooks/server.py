@@ -9,7 +9,7 @@ from typing import Any
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gunicorn.http import wsgi  # type: ignore[import-untyped]
 
-from webhooks import reporting, settings
+from webhooks import intake, reporting, settings
 from webhooks.buffering import BufferingWorker
 
 
@@ -26,6 +26,7 @@ wsgi.SERVER = "purchase-relay"  # nobody needs to know with what it is made
 
 class _Worker(BufferingWorker):
     max_body = _settings.max_body_bytes
+    together = intake.PREFIX
 
 
 class _Logger(Logger):  # type: ignore[misc]

@@ -1,12 +1,14 @@
 """Group commit: what several threads want to write at the same time is written in one transaction.
 
-Whoever finds nobody writing leads: begins a transaction, writes for all who wait by then, commits for all,
-and hands on. Nobody waits for company: a thread that is alone writes at once. A commit is most of what a
-small order costs, and on a slow disk nearly all.
+Whoever finds nobody writing leads: begins a transaction, writes what all have entered by then, commits for
+all, and hands on. Nobody waits for company: a thread that is alone writes at once. One thread may also enter
+several wishes before it waits for the first. A commit is most of what a small order costs, and on a slow disk
+nearly all.
 """
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
@@ -26,12 +28,13 @@ Answer = TypeVar("Answer")
 
 
 class _Waiting(Generic[Wish, Answer]):
-    """A thread's wish, and what became of it once ``woken`` is set: an answer, an error, or the lead."""
+    """A wish that was entered, and what became of it once it ``is_done``: an answer or an error. Who waits
+    for it is ``woken`` then, or because somebody has to lead."""
 
     def __init__(self, wish: Wish) -> None:
         self.wish = wish
         self.woken = threading.Event()
-        self.leads = False
+        self.is_awaited = self.is_done = False
         self.answer: Answer | None = None
         self.error: BaseException | None = None
 
@@ -56,18 +59,38 @@ class Together(Generic[Wish, Answer]):
 
     def __call__(self, wish: Wish) -> Answer:
         """Waits until it is committed."""
+        return self.enter(wish)()
+
+    def enter(self, wish: Wish) -> Callable[[], Answer]:
+        """Has whoever commits next take it along. What is returned waits until that has happened; until
+        somebody calls it, nobody needs to commit."""
         self._database.check()
         mine: _Waiting[Wish, Answer] = _Waiting(wish)
         with self._lock:
             self._waiting.append(mine)
-            mine.leads, self._is_led = not self._is_led, True
-        if not mine.leads:
-            mine.woken.wait()
-        if mine.leads:
-            self._lead()
+        return partial(self._answer, mine)
+
+    def _answer(self, mine: _Waiting[Wish, Answer]) -> Answer:
+        while not mine.is_done:
+            if self._may_lead(mine):
+                self._lead()
+            else:
+                mine.woken.wait()
         if mine.error is not None:
             raise mine.error
         return mine.answer  # type: ignore[return-value] # no error, so there is one
+
+    def _may_lead(self, mine: _Waiting[Wish, Answer]) -> bool:
+        with self._lock:
+            if mine.is_done:
+                mine.woken.set()
+            elif self._is_led:
+                mine.is_awaited = True
+                mine.woken.clear()
+            else:
+                self._is_led = True
+                return True
+        return False
 
     def _lead(self) -> None:
         batch: list[_Waiting[Wish, Answer]] = []
@@ -84,7 +107,7 @@ class Together(Generic[Wish, Answer]):
             self._hand_on(batch)
 
     def _take(self) -> list[_Waiting[Wish, Answer]]:
-        """Those who wait for longest, the leader among them."""
+        """Those who wait for longest."""
         with self._lock:
             taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
         return sorted(taken, key=lambda one: self._order(one.wish))
@@ -107,11 +130,10 @@ class Together(Generic[Wish, Answer]):
 
     def _hand_on(self, batch: list[_Waiting[Wish, Answer]]) -> None:
         with self._lock:
-            following = self._waiting[0] if self._waiting else None
-            self._is_led = following is not None
-        if following is not None:
-            following.leads = True
-            following.woken.set()
-        for one in batch:
-            one.leads = False
-            one.woken.set()
+            self._is_led = False
+            for one in batch:
+                one.is_done = True
+            following = [one for one in self._waiting if one.is_awaited][:1]
+        for one in (*following, *batch):
+            if one.is_awaited:
+                one.woken.set()

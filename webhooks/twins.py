@@ -112,7 +112,7 @@ class Twins:
 
     def any_alone(self, found: Sequence[bytes]) -> bool:
         """Whether a beacon is here that no order has come for, and that has one of these bridges."""
-        with self.database.read() as db:
+        with self.database.glance() as db:
             return db.execute(_alone(found, twins.c.id).limit(1)).first() is not None
 
     def orders(self, shop: str, found: Sequence[bytes]) -> list[int]:
