@@ -252,7 +252,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     def may_come_again(self) -> bool:
         """Counts a request. Whether its client may send another one. Runs in a thread."""
         self.nr += 1
-        self.alive = self.alive and self.nr < self.max_requests
+        if self.nr >= self.max_requests:
+            self.alive = False
         return self.alive and bool(self.cfg.keepalive)
 
     def handle_request(self, req: Any, conn: Connection) -> object:
