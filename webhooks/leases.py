@@ -10,11 +10,14 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     ColumnElement,
     Connection,
     Executable,
+    Integer,
     Select,
+    Text,
     Update,
     and_,
     bindparam,
@@ -28,6 +31,7 @@ from sqlalchemy import (
 )
 
 from integrations.destination import Outcome, Restriction
+from webhooks.among import among
 from webhooks.database import Database
 from webhooks.schema import CRASHED, DUE, attempts, deliveries, events
 
@@ -103,23 +107,15 @@ class Leases:
         with self.database.write(lasting=False) as db:  # what a power cut takes back is due as before
             wanted = {"of": account, "now": now, "most": 1 if alone else limit}
             rows = db.execute(_LEASE[alone], {**wanted, "with_batch": batch, "until": until})
-            taken = [dict(row) for row in rows.mappings()]
-            lost = {row["id"]: row["previous_batch"] for row in taken if row["previous_batch"]}
+            taken = rows.all()
+            lost = {row.id: row.previous_batch for row in taken if row.previous_batch}
             uncertain = self._interrupt(db, lost, now) if lost else set()
-            told = self._events_of(db, [row["event"] for row in taken])
+            told = self._events_of(db, {row.event for row in taken})
         return [
             Claimed(
-                id=row["id"],
-                account=account,
-                event_id=row["event_id"],
-                attempts=row["attempts"],
-                crashes=row["crashes"],
-                ambiguous=row["ambiguous"] or row["id"] in uncertain,
-                first_sent_at=row["first_sent_at"],
-                expires_at=row["expires_at"],
-                **told[row["event"]],
+                one, account, event_id, attempts, crashes, ambiguous or one in uncertain, *facts, *told[event]
             )
-            for row in taken
+            for one, event, event_id, attempts, crashes, ambiguous, *facts, _ in taken
         ]
 
     def _interrupt(self, db: Connection, lost: Mapping[int, str], now: int) -> set[int]:
@@ -139,12 +135,8 @@ class Leases:
             db.execute(update(deliveries).where(deliveries.c.id.in_(uncertain)).values(ambiguous=True))
         return uncertain
 
-    def _events_of(self, db: Connection, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-        rows = db.execute(_EVENTS, {"ids": sorted(set(ids))}).mappings()
-        return {
-            row["id"]: {name: row[name] for name in ("order_id", "shop", "sealed", "is_erased")}
-            for row in rows
-        }
+    def _events_of(self, db: Connection, ids: Iterable[int]) -> dict[int, Sequence[Any]]:
+        return {event: told for event, *told in db.execute(_EVENTS, {"ids": ids})}
 
     def open_attempts(self, batch: str, claimed: Sequence[Claimed], now: int, until: int) -> set[int]:
         """Writes the attempt down before the wire, with why it may be made, and renews the lease.
@@ -161,12 +153,7 @@ class Leases:
                 renewed = {"ids": ids, "of_batch": batch, "until": until, "now": now}
                 reasons = {"on_basis": basis, "so_restricted": restricted}
                 ours.update(db.execute(_RENEW, renewed | reasons).scalars())
-            rows = [
-                {"delivery": delivery, "batch": batch, "size": len(ours), "opened_at": now}
-                for delivery in sorted(ours)
-            ]
-            if rows:
-                db.execute(_OPEN, rows)
+            db.execute(_OPEN, {"ids": ours, "of_batch": batch, "together": len(ours), "now": now})
         return ours
 
     def renew(self, batch: str, ids: Sequence[int], until: int) -> set[int]:
@@ -287,10 +274,10 @@ _EVENTS = select(
     events.c.shop,
     events.c.sealed,
     events.c.erased_at.is_not(None).label("is_erased"),
-).where(events.c.id.in_(bindparam("ids", expanding=True)))
+).where(among(events.c.id, "ids"))
 
 _OURS = and_(
-    deliveries.c.id.in_(bindparam("ids", expanding=True)),
+    among(deliveries.c.id, "ids"),
     deliveries.c.batch == bindparam("of_batch"),
     deliveries.c.state == "due",
 )
@@ -301,8 +288,17 @@ _RENEW = _PROLONG.values(
     restricted=bindparam("so_restricted"),
 )
 
-_OPEN = attempts.insert()
-
+_OPEN = attempts.insert().from_select(
+    ["delivery", "batch", "size", "opened_at"],
+    select(
+        deliveries.c.id,
+        bindparam("of_batch", type_=Text),
+        bindparam("together", type_=Integer),
+        bindparam("now", type_=BigInteger),
+    )
+    .where(among(deliveries.c.id, "ids"))
+    .order_by(deliveries.c.id),
+)
 
 _ENDS = (
     update(deliveries)
@@ -318,7 +314,7 @@ _ENDS = (
         basis=func.coalesce(func.nullif(bindparam("on_basis"), ""), deliveries.c.basis),
     )
 )
-_THESE = deliveries.c.id.in_(bindparam("ids", expanding=True))
+_THESE = among(deliveries.c.id, "ids")
 _OVER = _ENDS.where(_THESE)
 _DELIVERED = _OVER.values(
     delivered_at=bindparam("now"), trace=bindparam("traced"), confirm_at=bindparam("ask_at")
@@ -331,7 +327,7 @@ _ATTEMPTS_END = (
     update(attempts)
     .where(
         attempts.c.batch == bindparam("of_batch"),
-        attempts.c.delivery.in_(bindparam("ids", expanding=True)),
+        among(attempts.c.delivery, "ids"),
         attempts.c.closed_at.is_(None),
     )
     .values(
