@@ -21,6 +21,7 @@ from integrations.destination import Account, Delivery
 from integrations.discovery import destinations, stores
 from integrations.event import Event
 from integrations.store import Incomplete, Malformed, NotAnEvent, Store, Verdict
+from tests import memory
 from tests.contract import deliveries
 from tests.contract.samples import SECRET, Case, sender
 from tests.environments import META
@@ -53,13 +54,15 @@ _ACCOUNTS: list[Account] = [deliveries.account(destination) for destination in d
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """What became of one request: its answer, and how many hooks stand in the ledger because of it."""
+    """What became of one request: its answer, what it took, and how many hooks stand in the ledger because of
+    it. ``megabytes`` are what it had to ask the system for; see `memory.forget_peak`."""
 
     status: int
     seconds: float
     kept: int
     verdict: str = ""
     broken: tuple[str, ...] = ()
+    megabytes: float = 0.0
 
 
 class Intake:
@@ -94,14 +97,16 @@ class Intake:
         self.sent += 1
         self._bodies.add(hashlib.sha256(body).digest())
         gc.disable()  # the rubbish of a whole test run is not the request's
+        held = memory.forget_peak()
         began = time.thread_time()
         answer = self.client.post(f"/webhooks/{store.slug}", data=body, headers=dict(headers))
         seconds = time.thread_time() - began
+        needed = memory.peak() - held
         gc.enable()
         after, latest = self._tally()
         verdict, broken = self._look_at(latest) if after > before else ("", [])
         broken += [f"alert {kind}" for kind in self.alerts if kind == "broken"]
-        return Heard(answer.status_code, seconds, after - before, verdict, tuple(broken))
+        return Heard(answer.status_code, seconds, after - before, verdict, tuple(broken), needed)
 
     @property
     def bodies(self) -> int:

@@ -1,224 +1,110 @@
-"""Real hooks, changed at random and rightly signed: ``python -m tests.faults.fuzz --count 200000 --seed 1``.
+"""Real hooks, changed at random and rightly signed: ``python -m tests.faults.fuzz --count 50000 --seed 1``.
 
-Each is a sample of a store in which values were replaced, moved, doubled or taken away, and whose bytes may
-have suffered besides. Prints its verdict; ends with 1 if a promise was broken, and keeps the shortest body
-that breaks it. The same seed makes the same inputs.
+Tells on stderr how far it is, and appends a JSON line to a file for each thousand; after SIGINT or SIGTERM
+its verdict is of what was sent until then. A second verdict is of all that the file has of this revision, by
+whatever runs. Ends with 1 if a promise was broken, and keeps the shortest body that breaks it; with 130 if it
+was stopped before. The same seed makes the same inputs.
 """
 
 import argparse
-import copy
+import gc
 import hashlib
-import json
 import logging
-import resource
+import signal
 import sys
+import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import hypothesis
 import msgspec
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
-from integrations.money import NotMoney
-from integrations.store import Incomplete, Malformed, NotAnEvent
-from tests import hostile
-from tests.contract.samples import Case, cases
-from tests.documents import Place, filled_in, mark, name, places
+from tests import memory
+from tests.faults import results
+from tests.faults.mutants import Mutant, mutants
 from tests.intake import Intake, broken_promises, intake, signed, topic_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = results.ROOT
 FOUND = ROOT / "build" / "fuzz"
+RESULTS = ROOT / "build" / "fuzz.jsonl"
 
 BATCH = 1_000
 """Inputs before a ledger is begun anew: what they are told of is not to fill a disk."""
 
-ROOM = 2_000_000
-"""Bytes. What is longer is refused unread, which is not the question here."""
-
-CASES = [case for case in cases() if case.expected.verdict != "ping"]
-FORMS = sorted({form for forms in (*hostile.VALUES_OF, hostile.ROOTS) for form in forms.values()})
-PIECES = [
-    b"\x00",
-    b"\xff",
-    b"\xef\xbb\xbf",
-    b"\\u0000",
-    b"\\ud800",
-    b'"',
-    b"{",
-    b"]",
-    b",",
-    b"e9999",
-    b"NaN",
-    b"-",
-]
+STOPPED = 130
+"""Exit code, as a shell has it after Ctrl-C."""
 
 
-class Mutant(NamedTuple):
-    """A body, and the sample that it was made of."""
-
-    case: Case
-    body: bytes
-
-
-class Verdict(msgspec.Struct):
-    """What a run showed."""
+class Part(msgspec.Struct):
+    """What one batch showed."""
 
     seed: int
+    number: int
     inputs: Counter[str] = msgspec.field(default_factory=Counter)
     verdicts: Counter[str] = msgspec.field(default_factory=Counter)
     broken: list[str] = msgspec.field(default_factory=list)
     slowest: float = 0.0
-    megabytes: int = 0
+    most_megabytes: float = 0.0
+    """What the relay needed at most while it answered one request."""
+    held_megabytes: float = 0.0
+    """What relay and generator, which share a process, have when the batch is done."""
+
+
+class Verdict(msgspec.Struct):
+    """What a run showed, or several. ``asked``: inputs that there were to be, 0 if nobody said."""
+
+    parts: list[Part]
+    asked: int = 0
+
+    @property
+    def inputs(self) -> Counter[str]:
+        return sum((part.inputs for part in self.parts), Counter[str]())
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        return sum((part.verdicts for part in self.parts), Counter[str]())
+
+    @property
+    def broken(self) -> list[str]:
+        return [sentence for part in self.parts for sentence in part.broken]
+
+    @property
+    def slowest(self) -> float:
+        return max((part.slowest for part in self.parts), default=0.0)
 
     def __str__(self) -> str:
+        inputs, lacking = self.inputs, self.asked - self.inputs.total()
         lines = [
-            ("inputs", f"{self.inputs.total()} ({_counts(self.inputs)})"),
+            ("inputs", f"{inputs.total()} ({_counts(inputs)})"),
+            *([("not tried", f"{lacking} of {self.asked}")] if lacking > 0 else []),
             ("kept as", _counts(self.verdicts)),
             ("slowest", f"{self.slowest * 1_000:.0f} ms of the processor"),
-            ("memory", f"{self.megabytes} MB more than after the first {BATCH}"),
-            ("verdict", "kept" if not self.broken else "BROKEN"),
+            ("memory", self._memory()),
+            ("verdict", "BROKEN" if self.broken else "kept" if self.parts else "nothing was tried"),
         ]
         body = [f"  {label:<13}{text}" for label, text in lines]
-        return "\n".join([f"fuzz: seed {self.seed}", *body, *(f"  - {one}" for one in self.broken)]) + "\n"
+        return "\n".join([f"fuzz: {self._seeds()}", *body, *(f"  - {one}" for one in self.broken)]) + "\n"
+
+    def _seeds(self) -> str:
+        seeds = sorted({part.seed for part in self.parts})
+        return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+    def _memory(self) -> str:
+        held = [part.held_megabytes for part in self.parts]
+        if not any(held):
+            return "not known on this machine"
+        most = max(part.most_megabytes for part in self.parts)
+        return (
+            f"{most:.0f} MB at most for one answer; between batches the process, generator and all,"
+            f" had {min(held):.0f} to {max(held):.0f} MB"
+        )
 
 
 def _counts(counts: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-
-
-# --- where a store looks ------------------------------------------------------------------------------------
-
-
-def _asked(case: Case) -> frozenset[str]:
-    """The names of everything that the store asks this sample for."""
-    names = set[str]()
-
-    class Spied(dict[str, Any]):
-        def get(self, key: str, default: Any = None) -> Any:
-            names.add(key)
-            return super().get(key, default)
-
-        def __getitem__(self, key: str) -> Any:
-            names.add(key)
-            return super().__getitem__(key)
-
-        def __contains__(self, key: object) -> bool:
-            names.add(str(key))
-            return super().__contains__(key)
-
-    body = json.loads(case.hook.body, object_pairs_hook=Spied)
-    for read in (case.store.map, case.store.refunds):
-        with suppress(AttributeError, Incomplete, Malformed, NotAnEvent, NotMoney):
-            read(case.hook, body, case.refunding_shop)
-    return frozenset(names)
-
-
-ASKED = {case.id: _asked(case) for case in CASES}
-NAMES = sorted(frozenset[str]().union(*ASKED.values()))
-
-# --- how an input is made ----------------------------------------------------------------------------------
-
-Change = Callable[[st.DrawFn, Any, Place, list[bytes]], None]
-
-
-def _holder(document: Any, place: Place) -> Any:
-    for step in place[:-1]:
-        document = document[step]
-    return document
-
-
-def _put_form(draw: st.DrawFn, document: Any, place: Place, forms: list[bytes]) -> None:
-    _holder(document, place)[place[-1]] = mark(len(forms))
-    forms.append(draw(st.sampled_from(FORMS)))
-
-
-def _put_json(draw: st.DrawFn, document: Any, place: Place, _forms: list[bytes]) -> None:
-    _holder(document, place)[place[-1]] = draw(_JSON)
-
-
-def _add(draw: st.DrawFn, document: Any, place: Place, _forms: list[bytes]) -> None:
-    holder = _holder(document, place)
-    if isinstance(holder, dict):
-        holder[draw(st.sampled_from(NAMES))] = draw(_JSON)
-
-
-def _take_away(_draw: st.DrawFn, document: Any, place: Place, _forms: list[bytes]) -> None:
-    del _holder(document, place)[place[-1]]
-
-
-def _copy_here(draw: st.DrawFn, document: Any, place: Place, _forms: list[bytes]) -> None:
-    _, value = draw(st.sampled_from(list(places(document))))
-    _holder(document, place)[place[-1]] = copy.deepcopy(value)
-
-
-def _wrap(draw: st.DrawFn, document: Any, place: Place, _forms: list[bytes]) -> None:
-    holder = _holder(document, place)
-    value = holder[place[-1]]
-    holder[place[-1]] = draw(st.sampled_from([[value], {"id": value}, [[value, value]], {"": value}]))
-
-
-def _repeat(draw: st.DrawFn, document: Any, place: Place, _forms: list[bytes]) -> None:
-    holder = _holder(document, place)
-    times, value = draw(st.sampled_from([2, 10, 300])), holder[place[-1]]
-    holder[place[-1]] = value * times if isinstance(value, str | list) else [value] * times
-
-
-def _rename(draw: st.DrawFn, document: Any, place: Place, _forms: list[bytes]) -> None:
-    holder = _holder(document, place)
-    names = [str(step) for step, *_ in (reversed(other) for other, _ in places(document))]
-    if isinstance(holder, dict):
-        holder[draw(st.sampled_from(names) | st.text(max_size=3))] = holder.pop(place[-1])
-
-
-_CHANGES: Sequence[Change] = (
-    _put_form,
-    _put_form,
-    _put_json,
-    _take_away,
-    _copy_here,
-    _wrap,
-    _repeat,
-    _rename,
-)
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
-    max_leaves=6,
-)
-
-
-@st.composite
-def mutants(draw: st.DrawFn) -> Mutant:
-    """A sample with a few changes, and one time in four bytes that may no longer be JSON."""
-    case = draw(st.sampled_from(CASES))
-    document, forms = json.loads(case.hook.body), list[bytes]()
-    for _ in range(draw(st.sampled_from([1, 1, 1, 2, 2, 3, 4, 8]))):
-        if document:
-            change, place = draw(st.sampled_from(_CHANGES)), draw(_somewhere(case, document))
-            change(draw, document, place, forms)
-    body = filled_in(document, forms)
-    spoiled = draw(_spoiled(body)) if draw(st.integers(0, 3)) == 3 else body
-    return Mutant(case, spoiled[:ROOM])
-
-
-def _somewhere(case: Case, document: Any) -> st.SearchStrategy[Place]:
-    """Three times in four where the store looks, if there is such a place."""
-    found = [place for place, _ in places(document)]
-    read = [place for place in found if name(place) in ASKED[case.id]] or found
-    return st.integers(0, 3).flatmap(lambda turn: st.sampled_from(read if turn else found))
-
-
-@st.composite
-def _spoiled(draw: st.DrawFn, body: bytes) -> bytes:
-    at = draw(st.integers(0, len(body)))
-    piece = draw(st.sampled_from(PIECES) | st.binary(max_size=8))
-    until = draw(st.sampled_from([at, at + 1, at + 100, len(body)]))
-    return body[:at] + piece + body[until:]
 
 
 # --- how it is run -----------------------------------------------------------------------------------------
@@ -226,17 +112,28 @@ def _spoiled(draw: st.DrawFn, body: bytes) -> bytes:
 
 def run(count: int, seed: int) -> Verdict:
     """So many inputs, in batches with seeds of their own."""
-    verdict, first = Verdict(seed), 0
+    return Verdict([*parts(count, seed, threading.Event())], count)
+
+
+def parts(count: int, seed: int, stop: threading.Event) -> Iterator[Part]:
+    """The same, one batch after the other, until ``stop`` is set: the last one is as long as it became."""
     for number in range(-(-count // BATCH)):
+        part = Part(seed, number)
         with intake() as desk:
-            _batch(desk, verdict, min(BATCH, count - number * BATCH), f"{seed}/{number}")
-        first = first or _megabytes()
-    verdict.megabytes = _megabytes() - first
-    return verdict
+            _batch(desk, part, min(BATCH, count - number * BATCH), stop)
+        gc.collect()
+        part.held_megabytes = memory.resident()
+        yield part
+        if stop.is_set():
+            return
 
 
-def _batch(desk: Intake, verdict: Verdict, count: int, seed: str) -> None:
-    @hypothesis.seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]))
+class _Stopped(BaseException):
+    """Somebody wants an end: nothing that was tried has failed."""
+
+
+def _batch(desk: Intake, part: Part, count: int, stop: threading.Event) -> None:
+    @hypothesis.seed(_number(f"{part.seed}/{part.number}"))
     @settings(
         max_examples=count,
         database=None,
@@ -247,22 +144,31 @@ def _batch(desk: Intake, verdict: Verdict, count: int, seed: str) -> None:
     )
     @given(mutants())
     def check(mutant: Mutant) -> None:
-        assert (broken := _sent(desk, mutant, verdict)) == [], _kept(mutant, broken)
+        if stop.is_set():
+            raise _Stopped
+        assert (broken := _sent(desk, mutant, part)) == [], _kept(mutant, broken)
 
     try:
         check()
+    except _Stopped:
+        return
     except Exception as error:  # noqa: BLE001 - what fails in some tries only, hypothesis raises otherwise
-        verdict.broken.append(f"{error}, seed {seed}")
+        part.broken.append(f"{error}, seed {part.seed}/{part.number}")
 
 
-def _sent(desk: Intake, mutant: Mutant, verdict: Verdict) -> list[str]:
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
+
+
+def _sent(desk: Intake, mutant: Mutant, part: Part) -> list[str]:
     """One input; returns the promises that it breaks."""
     case = mutant.case
     headers = signed(case.store, mutant.body, topic=topic_of(case))
     heard = desk.send(case.store, mutant.body, headers)
-    verdict.inputs[case.store.slug] += 1
-    verdict.verdicts[heard.verdict or "nothing"] += 1
-    verdict.slowest = max(verdict.slowest, heard.seconds)
+    part.inputs[case.store.slug] += 1
+    part.verdicts[heard.verdict or "nothing"] += 1
+    part.slowest = max(part.slowest, heard.seconds)
+    part.most_megabytes = max(part.most_megabytes, heard.megabytes)
     return broken_promises(heard, is_signed=True)
 
 
@@ -275,21 +181,65 @@ def _kept(mutant: Mutant, broken: list[str]) -> str:
     return f"{mutant.case.id}: {'; '.join(broken)} ({file.relative_to(ROOT)})"
 
 
-def _megabytes() -> int:
-    """The most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_024
+# --- what is said of it ------------------------------------------------------------------------------------
+
+
+def recorded(file: Path, revision: str) -> Verdict:
+    """All that a file has of a revision; of what was tried twice, the last time."""
+    found = dict[tuple[int, int], Part]()
+    for line in file.read_bytes().splitlines():
+        if msgspec.json.decode(line)["revision"] == revision:
+            part = msgspec.json.decode(line, type=Part, dec_hook=lambda kind, value: kind(value))
+            found[part.seed, part.number] = part
+    return Verdict([*found.values()])
+
+
+def _progress(part: Part, done: int, began: float) -> str:
+    """One line. The rate is by the clock, so it tells of what else the machine does."""
+    return (
+        f"{done} inputs, {done / (time.monotonic() - began):.0f}/s; of the last {part.inputs.total()}:"
+        f" {_counts(part.verdicts)}; slowest {part.slowest * 1_000:.0f} ms, {part.most_megabytes:.0f} MB at"
+        f" most, {len(part.broken)} broken; the process has {part.held_megabytes:.0f} MB\n"
+    )
+
+
+def _stop_on_signals() -> threading.Event:
+    """Set by SIGINT and SIGTERM; the second one ends the process as ever."""
+    stop = threading.Event()
+
+    def ask(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    return stop
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: every promise was kept."""
+    """Exit code 0: every promise was kept, and all was tried."""
+    options = _options().parse_args(arguments)
+    logging.getLogger().addHandler(logging.NullHandler())  # what the relay says of each is not for here
+    stop, began = _stop_on_signals(), time.monotonic()
+    verdict = Verdict([], options.count)
+    for part in parts(options.count, options.seed, stop):
+        verdict.parts.append(part)
+        results.keep(options.results, msgspec.to_builtins(part))
+        sys.stderr.write(_progress(part, verdict.inputs.total(), began))
+    sys.stdout.write(str(verdict))
+    revision = results.revision()
+    sys.stdout.write(f"of {revision}, all runs: {recorded(options.results, revision)}")
+    return 1 if verdict.broken else STOPPED if stop.is_set() else 0
+
+
+def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.fuzz", description=__doc__)
     parser.add_argument("--count", type=int, default=10_000, help="inputs (10000)")
     parser.add_argument("--seed", type=int, default=1, help="of the whole run (1)")
-    options = parser.parse_args(arguments)
-    logging.getLogger().addHandler(logging.NullHandler())  # what the relay says of each is not for here
-    verdict = run(options.count, options.seed)
-    sys.stdout.write(str(verdict))
-    return int(bool(verdict.broken))
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="a file that grows by one line per batch"
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -5,16 +5,13 @@ appends it to a file as one JSON line. Ends with 1 if a promise was broken.
 """
 
 import argparse
-import platform
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from tests.faults import results
 from tests.faults.installation import ROOT, Kind
 from tests.faults.judge import Verdict
 from tests.faults.mixed import mixed
@@ -40,7 +37,6 @@ RESULTS = ROOT / "build" / "faults.jsonl"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0: every promise was kept in every run."""
     options = _options().parse_args(arguments)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     verdicts = []
     for scene, seed, database in _runs(options):
         verdict = _run(scene, database, seed, options)
@@ -84,24 +80,8 @@ def _run(scene: str, database: Kind, seed: int, options: argparse.Namespace) -> 
 
 
 def _keep(file: Path, verdict: Verdict, options: argparse.Namespace) -> None:
-    facts: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "revision": _revision(),
-        "python": platform.python_version(),
-        "rate": options.rate,
-        "seconds": options.seconds,
-        **msgspec.to_builtins(verdict),
-        "broken": verdict.broken,
-    }
-    with file.open("ab") as results:
-        results.write(msgspec.json.encode(facts) + b"\n")
-
-
-def _revision() -> str:
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return told.stdout.strip() or "unknown"
+    run = {"rate": options.rate, "seconds": options.seconds}
+    results.keep(file, {**run, **msgspec.to_builtins(verdict), "broken": verdict.broken})
 
 
 def _options() -> argparse.ArgumentParser:
