@@ -98,10 +98,10 @@ def text(value: object, limit: int = MAX_TEXT) -> str:
 
 
 def _text_slowly(value: object) -> str:
+    if type(value) is int:  # and no boolean
+        return str(value) if abs(value) < 10**30 else ""
     if isinstance(value, str):
         return value.replace("\x00", "").encode("utf-8", "ignore").decode("utf-8").strip()
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**30:
-        return str(value)
     return ""
 
 

@@ -108,9 +108,9 @@ class Leases:
             wanted = {"of": account, "now": now, "most": 1 if alone else limit}
             rows = db.execute(_LEASE[alone], {**wanted, "with_batch": batch, "until": until})
             taken = rows.all()
-            lost = {row.id: row.previous_batch for row in taken if row.previous_batch}
+            lost = {one: before for one, *_, before in taken if before}
             uncertain = self._interrupt(db, lost, now) if lost else set()
-            told = self._events_of(db, {row.event for row in taken})
+            told = self._events_of(db, {event for _, event, *_ in taken})
         return [
             Claimed(
                 one, account, event_id, attempts, crashes, ambiguous or one in uncertain, *facts, *told[event]
@@ -136,7 +136,7 @@ class Leases:
         return uncertain
 
     def _events_of(self, db: Connection, ids: Iterable[int]) -> dict[int, Sequence[Any]]:
-        return {event: told for event, *told in db.execute(_EVENTS, {"ids": ids})}
+        return {event: told for event, *told in db.execute(_EVENTS, {"ids": ids}).all()}
 
     def open_attempts(self, batch: str, claimed: Sequence[Claimed], now: int, until: int) -> set[int]:
         """Writes the attempt down before the wire, with why it may be made, and renews the lease.
@@ -152,7 +152,7 @@ class Leases:
             for (basis, restricted), ids in alike.items():
                 renewed = {"ids": ids, "of_batch": batch, "until": until, "now": now}
                 reasons = {"on_basis": basis, "so_restricted": restricted}
-                ours.update(db.execute(_RENEW, renewed | reasons).scalars())
+                ours.update(db.execute(_RENEW, renewed | reasons).scalars().all())
             db.execute(_OPEN, {"ids": ours, "of_batch": batch, "together": len(ours), "now": now})
         return ours
 
