@@ -10,9 +10,8 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
-from integrations.event import Event
 from integrations.store import Verdict
 from webhooks.database import Database
 from webhooks.entries import (
@@ -71,6 +70,9 @@ class _Told(msgspec.Struct, frozen=True):
 
 _NO_EVENT = (None, False)
 
+_SAME = ("shop", "event_name", "key")
+"""By which an event is known."""
+
 
 class Ledger:
     """The sentences of intake and of time. Deliveries: `leases.py`, `holds.py`; questions: `questions.py`."""
@@ -81,6 +83,8 @@ class Ledger:
         self._new_event = Prepared(
             database, database.insert(events).on_conflict_do_nothing().returning(events.c.id), EVENT
         )
+        same = [events.c[name] == bindparam(name) for name in _SAME]
+        self._known = Prepared(database, select(events.c.id).where(*same), _SAME)
         self._new_delivery = Prepared(
             database, database.insert(deliveries).on_conflict_do_nothing().inline(), DELIVERY
         )
@@ -211,19 +215,10 @@ class Ledger:
         self._new_delivery.many(db, [row for number, sale in new for row in delivery_rows(number, sale)])
         for number, sale in new:
             expect(db, number, sale.new.expected)
-        return [
-            (self._known(db, sale.new.event), False) if row is None else (row[0], True)
-            for row, sale in zip(made, sales, strict=True)
-        ]
-
-    def _known(self, db: Connection, event: Event) -> int:
-        same = and_(
-            events.c.shop == event.shop,
-            events.c.event_name == event.event_name,
-            events.c.key == event.key,
-        )
-        number: int = db.execute(select(events.c.id).where(same)).scalar_one()
-        return number
+        told = [sale.new.event for row, sale in zip(made, sales, strict=True) if row is None]
+        same = [{name: getattr(event, name) for name in _SAME} for event in told]
+        known = (row[0] for row in self._known.each(db, same) if row is not None)
+        return [(next(known), False) if row is None else (row[0], True) for row in made]
 
     def _record_hooks(
         self, db: Connection, several: Sequence["_Told"], found: Sequence[tuple[int | None, bool]]
