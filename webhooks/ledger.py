@@ -94,20 +94,6 @@ class Ledger:
 
     # --- intake ------------------------------------------------------------------------------------------
 
-    def record(
-        self,
-        arrival: Arrival,
-        new: NewEvent | None = None,
-        refunds: Sequence[NewEvent] = (),
-        *,
-        source: str = "webhook",
-        traces: Traces = NO_TRACES,
-        wish: NewWish | None = None,
-    ) -> Recorded:
-        """Writes the hook, and the event with its deliveries if no hook told of it before, and so each of the
-        refunds: all or nothing. Of a copy of what was erased only that it came."""
-        return self.enter(arrival, new, refunds, source=source, traces=traces, wish=wish)()
-
     def enter(
         self,
         arrival: Arrival,
@@ -118,7 +104,9 @@ class Ledger:
         traces: Traces = NO_TRACES,
         wish: NewWish | None = None,
     ) -> Callable[[], Recorded]:
-        """The same, but waits for nothing: call what is returned for what was committed."""
+        """Has the hook written, and the event with its deliveries if no hook told of it before, and so each
+        of the refunds: all or nothing. Of a copy of what was erased only that it came. Waits for nothing:
+        call what is returned for what was committed."""
         told = _Told(arrival, new, refunds, source, traces, wish)
         # Refunds are locked last, so such a hook does not fit into the order of the others.
         return partial(self._record_alone, told) if refunds else self._together.enter(told)
