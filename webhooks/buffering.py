@@ -115,7 +115,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threaded worker with a patient main loop. ``max_body``: bytes that the application takes.
     ``together``: how the path of a POST begins that may be answered together with others; see `grouping.py`.
 
-    Everything runs in the main loop's thread, except `handle` and what it calls.
+    Everything runs in the main loop's thread, except what says otherwise.
     """
 
     max_body = 2 * 1024 * 1024
